@@ -1,0 +1,90 @@
+"""The command answers fast, and tells a user with a problem what to do."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def coursekit(*arguments, cwd=ROOT, code=None):
+    command = [sys.executable, "-c", code] if code else [sys.executable, "-m", "coursekit.cli"]
+    environment = {**os.environ, "COLUMNS": "120"}
+    return subprocess.run(
+        [*command, *map(str, arguments)],
+        cwd=cwd, capture_output=True, text=True, env=environment, check=False, timeout=120,
+    )  # fmt: skip
+
+
+def assert_one_clear_line(result, *words):
+    assert result.returncode == 2, result.stderr
+    assert "Traceback" not in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1, result.stderr
+    for word in words:
+        assert word in result.stderr
+
+
+def test_help_lists_the_commands_within_half_a_second():
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        result = coursekit("--help")
+        seconds.append(time.perf_counter() - start)
+    for name in "book lab test claims release check progress verify data doctor".split():
+        assert name in result.stdout
+    assert min(seconds) < 0.5
+
+
+def test_the_command_line_imports_no_torch():
+    result = coursekit(
+        code="import sys, coursekit.cli; print('torch' in sys.modules, 'numpy' in sys.modules)"
+    )
+    assert result.stdout.split() == ["False", "False"]
+
+
+def test_outside_a_checkout_the_command_says_where_to_go(tmp_path):
+    for command in ("book", "progress", "release", "verify", "claims", "test", "lab"):
+        assert_one_clear_line(coursekit(command, cwd=tmp_path), "change to the folder")
+
+
+def test_a_missing_notebook_is_one_clear_line(tmp_path):
+    assert_one_clear_line(coursekit("check", tmp_path / "none.ipynb"), "none.ipynb")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"cells": 3}', "\x00\x01", "not json"])
+def test_json_that_is_no_notebook_is_one_clear_line(tmp_path, text):
+    path = tmp_path / "broken.ipynb"
+    path.write_text(text)
+    assert_one_clear_line(coursekit("check", path), "broken.ipynb")
+
+
+def test_a_folder_in_place_of_a_notebook_is_one_clear_line(tmp_path):
+    assert_one_clear_line(coursekit("check", tmp_path), tmp_path.name)
+
+
+def test_an_unknown_chapter_is_one_clear_line():
+    for command in ("release", "verify", "claims"):
+        assert_one_clear_line(coursekit(command, "9-none/01-nothing"), "9-none/01-nothing")
+
+
+def test_an_unknown_data_set_is_one_clear_line(tmp_path):
+    assert_one_clear_line(coursekit("data", "show", "nothing", cwd=tmp_path), "digits")
+
+
+def test_without_torch_the_command_says_how_to_install_it(tmp_path):
+    hide = (
+        "import sys; sys.modules['torch'] = None; from coursekit.cli import main; "
+        "sys.argv = ['coursekit', 'doctor']; main()"
+    )
+    assert_one_clear_line(coursekit(code=hide), "torch", "make setup")
+
+
+def test_data_lists_what_is_here():
+    result = coursekit("data")
+    assert result.returncode == 0
+    assert "digits" in result.stdout
+    assert "speech-en" in result.stdout

@@ -1,0 +1,87 @@
+"""The files at the top of the repository agree with each other."""
+
+import ast
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PINS = {
+    name.lower().replace("_", "-"): Version(version)
+    for name, version in re.findall(
+        r"^([\w.\-]+)==(\S+)", (ROOT / "constraints.txt").read_text(), re.M
+    )
+}
+ASKED = [
+    Requirement(line)
+    for lines in (PROJECT["dependencies"], *PROJECT["optional-dependencies"].values())
+    for line in lines
+]
+
+
+def test_environment_yml_takes_everything_but_python_from_pyproject():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    conda = [d for d in environment["dependencies"] if isinstance(d, str)]
+    (pip,) = (d["pip"] for d in environment["dependencies"] if isinstance(d, dict))
+    python = next(d.removeprefix("python") for d in conda if d.startswith("python"))
+    extras = re.fullmatch(r"-e \.\[([\w,]+)\]", pip[1])[1].split(",")
+
+    assert [d.split(">")[0] for d in conda] == ["python", "pip"]
+    assert SpecifierSet(python) == SpecifierSet(PROJECT["requires-python"])
+    assert pip[0] == "-c constraints.txt"
+    assert sorted(extras) == sorted(PROJECT["optional-dependencies"])
+
+
+def test_makefile_installs_the_same_extras_as_environment_yml():
+    extras = ",".join(PROJECT["optional-dependencies"])
+    assert f'-c constraints.txt -e ".[{extras}]"' in (ROOT / "Makefile").read_text()
+
+
+@pytest.mark.parametrize("requirement", ASKED, ids=str)
+def test_constraints_pin_a_version_that_pyproject_admits(requirement):
+    name = requirement.name.lower().replace("_", "-")
+    assert name in PINS, f"constraints.txt pins no {name}"
+    assert requirement.specifier.contains(PINS[name], prereleases=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "version"),
+    [
+        ("jupyter-book", "1.0.4.post1"),
+        ("torch", "2.14.1"),
+        ("torchvision", "0.29.1"),
+        ("nbval", "0.11"),
+    ],
+)
+def test_the_versions_that_the_course_is_written_for_are_pinned(name, version):
+    assert PINS[name] == Version(version)
+
+
+def test_versions_agree():
+    module = ast.parse((ROOT / "coursekit" / "__init__.py").read_text())
+    (stated,) = (n.value.value for n in module.body if isinstance(n, ast.Assign))
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert stated == PROJECT["version"] == citation["version"]
+
+
+def test_chapters_import_names_from_rooms_without_alias_star_or_path_tricks():
+    for page in sorted(ROOT.glob("book/*/*.md")):
+        cells = re.findall(r"```\{code-cell\}[^\n]*\n(.*?)\n```", page.read_text(), re.S)
+        for cell in cells:
+            code = re.sub(r"\A---\n.*?\n---\n|^:\w.*$", "", cell, flags=re.S | re.M)
+            for node in ast.walk(ast.parse(code)):
+                if isinstance(node, ast.ImportFrom) and node.module.startswith("coursekit"):
+                    assert node.module.count(".") == 1, f"{page.name}: from {node.module}"
+                    for name in node.names:
+                        assert name.asname is None, f"{page.name}: {name.name} as {name.asname}"
+                        assert name.name != "*", f"{page.name}: a star import"
+                if isinstance(node, ast.Import):
+                    assert not any(n.name.startswith("coursekit") for n in node.names), page.name
+            assert "sys.path" not in code, page.name
