@@ -92,8 +92,8 @@ def lab() -> None:
     raise typer.Exit(subprocess.call([sys.executable, "-m", "jupyterlab", str(folder)]))
 
 
-@app.command()
-def test(
+@app.command("test")
+def run_checks_of_the_course(
     quick: Annotated[bool, typer.Option(help="Only the tests that need no book.")] = False,
 ) -> None:
     """Run every check of the course: style, types, tests, notebooks, book, browser."""
@@ -268,8 +268,8 @@ def main() -> None:
         raise SystemExit(2) from error
     except PermissionError as error:
         typer.echo(
-            f"coursekit: no permission for {error.filename}: make it readable and writable for you, "
-            "or copy the course to a folder of yours",
+            f"coursekit: no permission for {error.filename}: make it readable and writable, or "
+            "copy the course to a folder of yours",
             err=True,
         )
         raise SystemExit(2) from error
