@@ -1,0 +1,1 @@
+"""Scripts that rebuild the embedded extracts from the packages that they were taken from."""

@@ -1,0 +1,199 @@
+"""Rebuild ``files/speech-en`` from Debian's ``asterisk-core-sounds-en-wav`` 1.6.1.
+
+Usage: ``python -m coursekit.data.sources.speech_en ROOT [--output FOLDER]``, where ROOT is the
+folder into which the packages ``asterisk-core-sounds-en`` and ``asterisk-core-sounds-en-wav`` were
+unpacked (``dpkg -x``), or ``/`` where they are installed.
+
+Clips are encoded by libsndfile as Ogg Opus. It draws the serial number of every stream at random;
+here it becomes a hash of the clip's name, so that the same libsndfile writes the same bytes.
+Another version of libopus may write others: compare the decoded samples then.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import gzip
+import hashlib
+import io
+import re
+import struct
+import sys
+import zlib
+from pathlib import Path
+
+import soundfile
+
+from coursekit.data.catalog import CATALOG, sha256_file
+from coursekit.data.speech import SAMPLE_RATE, normalize_text
+
+COMPRESSION = 0.945  # about 23 kbit/s
+COLUMNS = ("name", "path", "seconds", "split", "text", "published", "sha256")
+REMARK = re.compile(r"\[[^\]]*\]|\([^)]*\)|<[^>]*>")
+# Test, validation: a text falls into a split by the first 8 bytes of the hash of its letters.
+TEST_SHARE, VALIDATION_SHARE = 0.1, 0.1
+
+
+def published_texts(root: Path) -> dict[str, str]:
+    """Read the publisher's transcripts.
+
+    Args:
+        root: Where the packages were unpacked.
+
+    Returns:
+        Clip name to text.
+    """
+    path = root / "usr/share/doc/asterisk-core-sounds-en/core-sounds-en.txt.gz"
+    texts = {}
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        for line in lines:
+            if line.strip() and not line.startswith(";"):
+                name, text = line.split(":", 1)
+                texts[name] = " ".join(text.split())
+    return texts
+
+
+def spoken_text(published: str) -> str:
+    """Take the remarks on the recording out of a transcript.
+
+    Args:
+        published: For example ``at [@]`` or ``(1 second of silence)``.
+
+    Returns:
+        What is said: ``at``; empty for tones and silences.
+    """
+    return " ".join(REMARK.sub(" ", published).split())
+
+
+def choose_split(text: str) -> str:
+    """Choose the split of a text by the hash of its normalized form.
+
+    Args:
+        text: What is said.
+
+    Returns:
+        "train", "validation" or "test"; "none" for a clip without speech.
+    """
+    if not text:
+        return "none"
+    digest = hashlib.sha256(normalize_text(text).encode()).digest()
+    share = int.from_bytes(digest[:8], "big") / 2**64
+    if share < TEST_SHARE:
+        return "test"
+    return "validation" if share < TEST_SHARE + VALIDATION_SHARE else "train"
+
+
+def _crc_table() -> list[int]:
+    """Tabulate the checksum of Ogg pages (RFC 3533): polynomial 0x04c11db7, not reflected."""
+    table = []
+    for byte in range(256):
+        value = byte << 24
+        for _ in range(8):
+            value = (value << 1) ^ (0x04C11DB7 if value & 0x80000000 else 0)
+        table.append(value & 0xFFFFFFFF)
+    return table
+
+
+CRC_TABLE = _crc_table()
+
+
+def set_serial(stream: bytes, serial: int) -> bytes:
+    """Give every page of an Ogg stream a serial number, and its checksum.
+
+    Args:
+        stream: One logical Ogg stream.
+        serial: The number, below 2 ** 32.
+
+    Returns:
+        The stream with the number changed.
+
+    Source: RFC 3533, section 6.
+    """
+    pages, start = [], 0
+    while start < len(stream):
+        segments = stream[start + 26]
+        lengths = stream[start + 27 : start + 27 + segments]
+        stop = start + 27 + segments + sum(lengths)
+        page = bytearray(stream[start:stop])
+        page[14:18] = struct.pack("<I", serial)
+        page[22:26] = bytes(4)
+        crc = 0
+        for byte in page:
+            crc = ((crc << 8) & 0xFFFFFFFF) ^ CRC_TABLE[(crc >> 24) ^ byte]
+        page[22:26] = struct.pack("<I", crc)
+        pages.append(bytes(page))
+        start = stop
+    return b"".join(pages)
+
+
+def encode(wav: Path, name: str) -> tuple[bytes, float]:
+    """Encode a clip as Ogg Opus.
+
+    Args:
+        wav: The published file, 16 bits, mono, 8 kHz.
+        name: Name of the clip, which gives the serial number.
+
+    Returns:
+        The bytes, and the length in seconds.
+    """
+    samples, rate = soundfile.read(wav, dtype="int16")
+    if rate != SAMPLE_RATE or samples.ndim != 1:
+        raise ValueError(f"{wav} must be mono at {SAMPLE_RATE} Hz, got {rate} Hz")
+    buffer = io.BytesIO()
+    soundfile.write(
+        buffer, samples, rate, format="OGG", subtype="OPUS", compression_level=COMPRESSION
+    )
+    return set_serial(buffer.getvalue(), zlib.crc32(name.encode())), len(samples) / rate
+
+
+def build(root: Path, output: Path) -> Path:
+    """Build the extract.
+
+    Args:
+        root: Where the packages were unpacked.
+        output: The folder to write to.
+
+    Returns:
+        The path of the list of clips.
+    """
+    sounds, texts = root / "usr/share/asterisk/sounds/en", published_texts(root)
+    rows = []
+    for wav in sounds.rglob("*.wav"):
+        name = wav.relative_to(sounds).with_suffix("").as_posix()
+        stream, seconds = encode(wav, name)
+        path = output / "clips" / f"{name}.ogg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(stream)
+        text = spoken_text(texts[name])
+        relative = path.relative_to(output).as_posix()
+        sha256 = hashlib.sha256(stream).hexdigest()
+        row = (name, relative, f"{seconds:.3f}", choose_split(text), text, texts[name], sha256)
+        rows.append(row)
+    listing = output / "transcripts.tsv"
+    with listing.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(
+            file, delimiter="\t", quoting=csv.QUOTE_NONE, quotechar=None, lineterminator="\n"
+        )
+        writer.writerow(COLUMNS)
+        writer.writerows(sorted(rows))
+    return listing
+
+
+def main() -> int:
+    """Rebuild the extract and compare its list, which holds all checksums, with the catalog's."""
+    parser = argparse.ArgumentParser(description="Rebuild the English speech extract.")
+    parser.add_argument("root", type=Path, help="folder that holds the packages' usr/share")
+    parser.add_argument("--output", type=Path, default=CATALOG["speech-en"].folder)
+    arguments = parser.parse_args()
+    listing = build(arguments.root, arguments.output)
+    found, expected = sha256_file(listing), CATALOG["speech-en"].files["transcripts.tsv"]
+    print(f"{listing}: sha256 {found}")
+    if found != expected:
+        print(f"differs from the catalog, which has sha256 {expected}", file=sys.stderr)
+        return 1
+    print("same bytes as the catalog records")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

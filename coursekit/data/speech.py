@@ -1,0 +1,181 @@
+"""Recorded speech with transcripts, one Ogg Opus file a clip."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import soundfile
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from coursekit.data.catalog import DataFileError, check_file, check_files, check_split, find
+
+SAMPLE_RATE = 8000
+DIGITS = "zero one two three four five six seven eight nine".split()
+# What the speaker says for the written forms that are not letters: "28.8 kilobit", "dial 500".
+SPOKEN = {"28.8": " twenty eight point eight ", "500": " five hundred ", "*": " star "}
+SPOKEN |= {"#": " pound "} | {str(digit): f" {word} " for digit, word in enumerate(DIGITS)}
+
+
+@dataclass(frozen=True)
+class Speech:
+    """Recorded clips.
+
+    Attributes:
+        waveforms: One float32 tensor of shape (samples,) in [-1, 1] a clip.
+        texts: What is said, in the spelling of the publisher.
+        names: The publisher's name of each clip.
+        sample_rate: Samples a second.
+        paths: The Ogg file of each clip.
+    """
+
+    waveforms: list[Float[Tensor, " samples"]]
+    texts: list[str]
+    names: list[str]
+    sample_rate: int
+    paths: list[Path]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __repr__(self) -> str:
+        minutes = sum(map(len, self.waveforms)) / self.sample_rate / 60
+        return f"Speech({len(self):,} clips, {minutes:.1f} minutes at {self.sample_rate} Hz)"
+
+    def path(self, index: int) -> Path:
+        """Say where the Ogg file of a clip is, for an audio player.
+
+        Args:
+            index: Number of the clip.
+
+        Returns:
+            The path.
+        """
+        return self.paths[index]
+
+
+def normalize_text(text: str) -> str:
+    """Spell a transcript in the letters a to z, the apostrophe and single spaces.
+
+    Args:
+        text: A transcript as published.
+
+    Returns:
+        What the speaker says, digits and signs in words.
+
+    >>> normalize_text("Press 1, or # to re-record it; don't wait.")
+    "press one or pound to re record it don't wait"
+    """
+    written = "|".join(map(re.escape, SPOKEN))  # "500" stands before "5", so it is tried first
+    text = re.sub(written, lambda match: SPOKEN[match.group()], text.lower())
+    words = re.sub(r"[^a-z' ]", " ", text).split()
+    return " ".join(word for word in (word.strip("'") for word in words) if word)
+
+
+def read_transcripts(folder: Path) -> list[dict[str, str]]:
+    """Read the list of clips.
+
+    Args:
+        folder: Folder of a speech set.
+
+    Returns:
+        One row a clip: name, path, seconds, split, text, published, sha256.
+    """
+    with (folder / "transcripts.tsv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
+def load_speech(name: str, split: str | None = None, speech_only: bool = True) -> Speech:
+    """Load a set of recorded speech.
+
+    Args:
+        name: A speech set of the catalog.
+        split: "train", "validation", "test", or None for all. No text, spelled by
+            `normalize_text`, stands in two of them.
+        speech_only: Leave out the tones and silences, whose text is empty and which belong to
+            no split.
+
+    Returns:
+        The clips in the order of their names.
+
+    Raises:
+        ValueError: There is no such name or split.
+        DataFileError: An embedded file is missing or damaged.
+    """
+    check_split(split)
+    entry = find(name)
+    check_files(entry.folder, name)
+    rows = [
+        row
+        for row in read_transcripts(entry.folder)
+        if (row["text"] or not speech_only) and split in (None, row["split"])
+    ]
+    paths = [entry.folder / row["path"] for row in rows]
+    return Speech(
+        waveforms=_decode_all(paths, [row["sha256"] for row in rows], name),
+        texts=[row["text"] for row in rows],
+        names=[row["name"] for row in rows],
+        sample_rate=SAMPLE_RATE,
+        paths=paths,
+    )
+
+
+def _decode_all(paths: Sequence[Path], checksums: Sequence[str], name: str) -> list[Tensor]:
+    """Check and decode files on all cores: libsndfile works without the interpreter's lock."""
+
+    def decode(path: Path, sha256: str) -> Tensor:
+        check_file(path, sha256, name)
+        try:
+            samples, rate = soundfile.read(path, dtype="float32")
+        except soundfile.LibsndfileError as error:
+            raise DataFileError(
+                f"{path} cannot be decoded ({error}); soundfile needs a libsndfile with Opus: "
+                "pip install --force-reinstall soundfile"
+            ) from error
+        if rate != SAMPLE_RATE or samples.ndim != 1:
+            raise DataFileError(f"{path} is not a mono clip at {SAMPLE_RATE} Hz")
+        return torch.from_numpy(samples).clamp_(-1, 1)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(decode, paths, checksums))
+
+
+def draw_samples(name: str, path: Path, clips: int = 4) -> Path:
+    """Draw waveforms and spectrograms of a few clips.
+
+    Args:
+        name: A speech set of the catalog.
+        path: The PNG to write.
+        clips: How many clips, spread over the validation clips by length.
+
+    Returns:
+        The path written.
+    """
+    from matplotlib.figure import Figure
+
+    data = load_speech(name, "validation")
+    by_length = sorted(range(len(data)), key=lambda i: len(data.waveforms[i]))
+    chosen = [by_length[int(len(data) * (k + 0.5) / clips)] for k in range(clips)]
+    figure = Figure(figsize=(3.2 * clips, 4.5), layout="constrained")
+    axes = figure.subplots(2, clips, squeeze=False)
+    for column, i in enumerate(chosen):
+        samples = data.waveforms[i].numpy()
+        top, bottom = axes[0, column], axes[1, column]
+        top.plot([k / data.sample_rate for k in range(len(samples))], samples, lw=0.4)
+        top.set_ylim(-1, 1)
+        top.set_title(f"{data.names[i]}\n{data.texts[i][:38]}", fontsize=8)
+        bottom.specgram(samples + 1e-6, NFFT=256, Fs=data.sample_rate, noverlap=192, cmap="magma")
+        bottom.set_xlabel("time in s")
+        top.set_xlim(0, len(samples) / data.sample_rate)
+        bottom.set_xlim(0, len(samples) / data.sample_rate)
+    axes[0, 0].set_ylabel("amplitude")
+    axes[1, 0].set_ylabel("frequency in Hz")
+    figure.savefig(path, dpi=110)
+    return path
