@@ -85,7 +85,7 @@ _ENTRIES = (
         attribution="Allison Smith, with contributions by Digium, Inc.",
         source="Debian asterisk-core-sounds-en-wav 1.6.1-1",
         files={
-            "transcripts.tsv": "66ee1681a4b192bf280f2d1918bed5f3dbfa8d569a7ed0f8fcc692e0dbb6e696"
+            "transcripts.tsv": "7883c2bf0e42f4c8206c3e777ecf703d5cd5516c1ca26703d3076b456b106797"
         },
     ),
 )

@@ -18,7 +18,7 @@ from torch import Tensor
 from coursekit.data.catalog import DataFileError, check_file, check_files, check_split, find
 
 SAMPLE_RATE = 8000
-DIGITS = "zero one two three four five six seven eight nine".split()
+DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 # What the speaker says for the written forms that are not letters: "28.8 kilobit", "dial 500".
 SPOKEN = {"28.8": " twenty eight point eight ", "500": " five hundred ", "*": " star "}
 SPOKEN |= {"#": " pound "} | {str(digit): f" {word} " for digit, word in enumerate(DIGITS)}

@@ -16,10 +16,12 @@ import csv
 import gzip
 import hashlib
 import io
+import itertools
 import re
 import struct
 import sys
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import soundfile
@@ -30,7 +32,7 @@ from coursekit.data.speech import SAMPLE_RATE, normalize_text
 COMPRESSION = 0.945  # about 23 kbit/s
 COLUMNS = ("name", "path", "seconds", "split", "text", "published", "sha256")
 REMARK = re.compile(r"\[[^\]]*\]|\([^)]*\)|<[^>]*>")
-# Test, validation: a text falls into a split by the first 8 bytes of the hash of its letters.
+LEAST_WORDS = 6  # shorter texts are variants of one another only if they are equal
 TEST_SHARE, VALIDATION_SHARE = 0.1, 0.1
 
 
@@ -65,22 +67,60 @@ def spoken_text(published: str) -> str:
     return " ".join(REMARK.sub(" ", published).split())
 
 
-def choose_split(text: str) -> str:
-    """Choose the split of a text by the hash of its normalized form.
+def _trigrams(text: str) -> set[tuple[str, ...]]:
+    """List the runs of three words of a normalized text; none if it has too few words."""
+    words = text.split()
+    if len(words) < LEAST_WORDS:
+        return set()
+    return {tuple(words[i : i + 3]) for i in range(len(words) - 2)}
+
+
+def families(texts: Iterable[str]) -> dict[str, str]:
+    """Join the texts that are variants of one another, such as menus that differ in one item.
+
+    Two texts of at least six words are joined if more than half of the word trigrams of the one
+    that has fewer stand in the other; so are all that hang together by such pairs.
 
     Args:
-        text: What is said.
+        texts: Normalized texts.
 
     Returns:
-        "train", "validation" or "test"; "none" for a clip without speech.
+        Each text to the alphabetically first of its family.
     """
-    if not text:
-        return "none"
-    digest = hashlib.sha256(normalize_text(text).encode()).digest()
-    share = int.from_bytes(digest[:8], "big") / 2**64
-    if share < TEST_SHARE:
-        return "test"
-    return "validation" if share < TEST_SHARE + VALIDATION_SHARE else "train"
+    ordered = sorted(set(texts))
+    trigrams = {text: _trigrams(text) for text in ordered}
+    family = {text: {text} for text in ordered}
+    for first, second in itertools.combinations(ordered, 2):
+        a, b = trigrams[first], trigrams[second]
+        if family[first] is not family[second] and len(a & b) > min(len(a), len(b)) / 2:
+            family[first] |= family[second]
+            for text in family[second]:
+                family[text] = family[first]
+    return {text: min(members) for text, members in family.items()}
+
+
+def choose_splits(texts: Iterable[str]) -> dict[str, str]:
+    """Choose the split of each text by the hash of its family.
+
+    Args:
+        texts: What is said in each clip; empty where nothing is.
+
+    Returns:
+        Text to "train", "validation" or "test"; "none" for the empty text.
+    """
+    normalized = {text: normalize_text(text) for text in texts}
+    family = families(normalized.values())
+    splits = {}
+    for text, spelled in normalized.items():
+        digest = hashlib.sha256(family[spelled].encode()).digest()
+        share = int.from_bytes(digest[:8], "big") / 2**64
+        if not text:
+            splits[text] = "none"
+        elif share < TEST_SHARE:
+            splits[text] = "test"
+        else:
+            splits[text] = "validation" if share < TEST_SHARE + VALIDATION_SHARE else "train"
+    return splits
 
 
 def _crc_table() -> list[int]:
@@ -156,7 +196,9 @@ def build(root: Path, output: Path) -> Path:
     Returns:
         The path of the list of clips.
     """
-    sounds, texts = root / "usr/share/asterisk/sounds/en", published_texts(root)
+    sounds, published = root / "usr/share/asterisk/sounds/en", published_texts(root)
+    texts = {name: spoken_text(text) for name, text in published.items()}
+    splits = choose_splits(texts.values())
     rows = []
     for wav in sounds.rglob("*.wav"):
         name = wav.relative_to(sounds).with_suffix("").as_posix()
@@ -164,11 +206,10 @@ def build(root: Path, output: Path) -> Path:
         path = output / "clips" / f"{name}.ogg"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(stream)
-        text = spoken_text(texts[name])
-        relative = path.relative_to(output).as_posix()
+        relative, text = path.relative_to(output).as_posix(), texts[name]
         sha256 = hashlib.sha256(stream).hexdigest()
-        row = (name, relative, f"{seconds:.3f}", choose_split(text), text, texts[name], sha256)
-        rows.append(row)
+        length = f"{seconds:.3f}"
+        rows.append((name, relative, length, splits[text], text, published[name], sha256))
     listing = output / "transcripts.tsv"
     with listing.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(
