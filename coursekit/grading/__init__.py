@@ -1,0 +1,1 @@
+"""Exercises: checks that explain, released notebooks, and the proof that every check works."""
