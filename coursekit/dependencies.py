@@ -378,3 +378,28 @@ def _changes(node: ast.AST) -> Iterator[str]:
             yield root.id
     for child in ast.iter_child_nodes(node):
         yield from _changes(child)
+
+
+# Data
+
+
+def data_names(sources: Iterable[str | Path], known: Iterable[str]) -> list[str]:
+    """Find the data sets that code loads.
+
+    Args:
+        sources: Cells, where every string equal to a name counts, and files of the package, where
+            only ``load("name")`` counts.
+        known: Names of the catalog.
+
+    Returns:
+        The names, sorted.
+    """
+    found: set[object] = set()
+    for source in sources:
+        if isinstance(source, Path):
+            calls = (n for n in ast.walk(_tree(source)) if isinstance(n, ast.Call))
+            nodes = [a for n in calls if ast.unparse(n.func).endswith("load") for a in n.args]
+        else:
+            nodes = [n for n in ast.walk(parse_cell(source)) if isinstance(n, ast.expr)]
+        found |= {n.value for n in nodes if isinstance(n, ast.Constant)}
+    return sorted(name for name in known if name in found)
