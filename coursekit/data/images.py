@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import zipfile
 from dataclasses import dataclass
@@ -99,10 +101,12 @@ def _full_mnist(split: str | None) -> Images:
 
     folder = cache_folder()
     try:
-        parts = [MNIST(str(folder), train=train, download=True) for train in (True, False)]
+        with contextlib.redirect_stdout(io.StringIO()):  # torchvision prints each failed mirror
+            parts = [MNIST(str(folder), train=train, download=True) for train in (True, False)]
     except (OSError, RuntimeError) as error:
+        reason = str(error).splitlines()[0].rstrip(":") if str(error) else type(error).__name__
         raise FullDataUnavailable(
-            f"MNIST could not be fetched into {folder} ({error}); with no network use the 10,000 "
+            f"MNIST could not be fetched into {folder} ({reason}); with no network use the 10,000 "
             'digits that stand in the package: load("digits")'
         ) from error
     pixels = torch.cat([part.data for part in parts])

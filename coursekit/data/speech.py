@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import overload
 
 import soundfile
 import torch
@@ -24,29 +25,70 @@ SPOKEN = {"28.8": " twenty eight point eight ", "500": " five hundred ", "*": " 
 SPOKEN |= {"#": " pound "} | {str(digit): f" {word} " for digit, word in enumerate(DIGITS)}
 
 
+class Waveforms(Sequence[Tensor]):
+    """Clips that are decoded when they are first asked for, and kept.
+
+    Decoding all 24 minutes takes seconds; most uses need the short clips only. Iteration and
+    slices decode on all cores, because libsndfile works without the interpreter's lock.
+
+    Args:
+        paths: The Ogg files.
+    """
+
+    def __init__(self, paths: Sequence[Path]):
+        self._paths = list(paths)
+        self._decoded: dict[Path, Tensor] = {}
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    @overload
+    def __getitem__(self, index: int) -> Tensor: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Tensor]: ...
+    def __getitem__(self, index: int | slice) -> Tensor | list[Tensor]:
+        if isinstance(index, slice):
+            return self._decode(self._paths[index])
+        return self._decode([self._paths[index]])[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter(self[:])
+
+    def _decode(self, paths: list[Path]) -> list[Tensor]:
+        missing = [path for path in paths if path not in self._decoded]
+        if len(missing) > 1:
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                self._decoded.update(zip(missing, pool.map(read_clip, missing), strict=True))
+        elif missing:
+            self._decoded[missing[0]] = read_clip(missing[0])
+        return [self._decoded[path] for path in paths]
+
+
 @dataclass(frozen=True)
 class Speech:
     """Recorded clips.
 
     Attributes:
-        waveforms: One float32 tensor of shape (samples,) in [-1, 1] a clip.
+        waveforms: One float32 tensor of shape (samples,) in [-1, 1] a clip, decoded on demand.
         texts: What is said, in the spelling of the publisher.
         names: The publisher's name of each clip.
         sample_rate: Samples a second.
+        seconds: Length of each clip, known without decoding it.
         paths: The Ogg file of each clip.
     """
 
-    waveforms: list[Float[Tensor, " samples"]]
+    waveforms: Sequence[Float[Tensor, " samples"]]
     texts: list[str]
     names: list[str]
     sample_rate: int
+    seconds: list[float]
     paths: list[Path]
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __repr__(self) -> str:
-        minutes = sum(map(len, self.waveforms)) / self.sample_rate / 60
+        minutes = sum(self.seconds) / 60
         return f"Speech({len(self):,} clips, {minutes:.1f} minutes at {self.sample_rate} Hz)"
 
     def path(self, index: int) -> Path:
@@ -118,33 +160,42 @@ def load_speech(name: str, split: str | None = None, speech_only: bool = True) -
         if (row["text"] or not speech_only) and split in (None, row["split"])
     ]
     paths = [entry.folder / row["path"] for row in rows]
+    for path, row in zip(paths, rows, strict=True):
+        check_file(path, row["sha256"], name)
     return Speech(
-        waveforms=_decode_all(paths, [row["sha256"] for row in rows], name),
+        waveforms=Waveforms(paths),
         texts=[row["text"] for row in rows],
         names=[row["name"] for row in rows],
         sample_rate=SAMPLE_RATE,
+        seconds=[float(row["seconds"]) for row in rows],
         paths=paths,
     )
 
 
-def _decode_all(paths: Sequence[Path], checksums: Sequence[str], name: str) -> list[Tensor]:
-    """Check and decode files on all cores: libsndfile works without the interpreter's lock."""
+def read_clip(path: Path) -> Float[Tensor, " samples"]:
+    """Decode a clip.
 
-    def decode(path: Path, sha256: str) -> Tensor:
-        check_file(path, sha256, name)
-        try:
-            samples, rate = soundfile.read(path, dtype="float32")
-        except soundfile.LibsndfileError as error:
-            raise DataFileError(
-                f"{path} cannot be decoded ({error}); soundfile needs a libsndfile with Opus: "
-                "pip install --force-reinstall soundfile"
-            ) from error
-        if rate != SAMPLE_RATE or samples.ndim != 1:
-            raise DataFileError(f"{path} is not a mono clip at {SAMPLE_RATE} Hz")
-        return torch.from_numpy(samples).clamp_(-1, 1)
+    Args:
+        path: A mono sound file at 8 kHz.
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(decode, paths, checksums))
+    Returns:
+        float32 of shape (samples,) in [-1, 1].
+
+    Raises:
+        DataFileError: It cannot be decoded, or is not mono at 8 kHz.
+    """
+    try:
+        samples, rate = soundfile.read(path, dtype="float32")
+    except soundfile.LibsndfileError as error:
+        raise DataFileError(
+            f"{path} cannot be decoded ({error}); soundfile needs a libsndfile with Opus: "
+            "pip install --force-reinstall soundfile"
+        ) from error
+    if rate != SAMPLE_RATE or samples.ndim != 1:
+        raise DataFileError(
+            f"{path} must be mono at {SAMPLE_RATE} Hz, got {rate} Hz and shape {samples.shape}"
+        )
+    return torch.from_numpy(samples).clamp_(-1, 1)
 
 
 def draw_samples(name: str, path: Path, clips: int = 4) -> Path:
@@ -161,7 +212,7 @@ def draw_samples(name: str, path: Path, clips: int = 4) -> Path:
     from matplotlib.figure import Figure
 
     data = load_speech(name, "validation")
-    by_length = sorted(range(len(data)), key=lambda i: len(data.waveforms[i]))
+    by_length = sorted(range(len(data)), key=data.seconds.__getitem__)
     chosen = [by_length[int(len(data) * (k + 0.5) / clips)] for k in range(clips)]
     figure = Figure(figsize=(3.2 * clips, 4.5), layout="constrained")
     axes = figure.subplots(2, clips, squeeze=False)

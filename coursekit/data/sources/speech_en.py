@@ -108,9 +108,9 @@ def choose_splits(texts: Iterable[str]) -> dict[str, str]:
     Returns:
         Text to "train", "validation" or "test"; "none" for the empty text.
     """
-    normalized = {text: normalize_text(text) for text in texts}
+    normalized: dict[str, str] = {text: normalize_text(text) for text in texts}
     family = families(normalized.values())
-    splits = {}
+    splits: dict[str, str] = {}
     for text, spelled in normalized.items():
         digest = hashlib.sha256(family[spelled].encode()).digest()
         share = int.from_bytes(digest[:8], "big") / 2**64
