@@ -158,13 +158,14 @@ def weighted_gradient(
 
 
 def floating_tensors(value: Any) -> list[Tensor]:
-    """List the floating tensors in a value, through lists, tuples and dicts, in order."""
+    """List the floating tensors in a value, dicts in the order of their keys."""
     if type(value) in (torch.Tensor, torch.nn.Parameter) and value.is_floating_point():
         return [value]
     if isinstance(value, (list, tuple)):
         return [tensor for item in value for tensor in floating_tensors(item)]
     if isinstance(value, dict):
-        return [tensor for item in value.values() for tensor in floating_tensors(item)]
+        ordered = [value[key] for key in sorted(value, key=repr)]
+        return [tensor for item in ordered for tensor in floating_tensors(item)]
     return []
 
 

@@ -13,18 +13,19 @@ import numpy as np
 
 from coursekit.grading.values import Array, described, number
 
-# Relative and absolute tolerance for the format of the expected value. Python's floats carry no
-# format: they may come from float32 arithmetic, so they are compared as float32.
+# Relative and absolute tolerance for the format of the expected value. That of float64 lies below
+# 6e-8, the rounding error of float32, so that a result computed in float32 is told apart. Python's
+# floats carry no format: they may come from float32 arithmetic, so they are compared as float32.
 TOLERANCES = {
-    "float64": (1e-7, 1e-9),
+    "float64": (1e-9, 1e-10),
     "float32": (1e-4, 1e-5),
     "float16": (1e-2, 1e-3),
     "bfloat16": (2e-2, 1e-2),
     "float": (1e-4, 1e-5),
-    "complex128": (1e-7, 1e-9),
+    "complex128": (1e-9, 1e-10),
     "complex64": (1e-4, 1e-5),
 }
-_WIDE = (1e-7, 1e-9)
+_WIDE = (1e-9, 1e-10)
 
 # What failed, in words that give away neither inputs nor expected values.
 REASONS = {
@@ -98,7 +99,8 @@ def difference(
     """
     options: dict[str, Any] = {"rtol": rtol, "atol": atol, "exact": exact, "values": values}
     if got is None and expected is not None and where == "result":
-        return Difference("none", (("hint", "did you forget to return?"),))
+        hint = ("hint", "did you forget to return?")
+        return Difference("none", (("expected", _outlined(expected)), ("got", "None"), hint))
     if isinstance(expected, Array) and isinstance(got, Array):
         return _between_arrays(got, expected, where=where, **options)
     if isinstance(expected, (list, tuple)) and isinstance(got, (list, tuple)):
