@@ -135,7 +135,7 @@ def draw_samples(name: str, path: Path, columns: int = 20) -> Path:
     height, width = data.images.shape[1:]
     figure = Figure(figsize=(columns * 0.45, len(rows) * 0.45 + 0.4), layout="constrained")
     axes = figure.subplots()
-    axes.imshow(sheet, cmap="gray_r", vmin=0, vmax=1)
+    axes.imshow(sheet.numpy(), cmap="gray_r", vmin=0, vmax=1)
     axes.set_xticks([])
     axes.set_yticks([height * (k + 0.5) for k in range(len(rows))], data.classes)
     axes.set_ylabel("class")

@@ -1,0 +1,32 @@
+"""Every test of this folder runs with the network blocked."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise OSError("the network is blocked in this test")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+@pytest.fixture
+def source_folder():
+    """Find the unpacked source package of an extract, or skip with the reason."""
+
+    def find(relative: str) -> Path:
+        base = os.environ.get("COURSEKIT_SOURCES")
+        if not base:
+            pytest.skip(f"set COURSEKIT_SOURCES to a folder that holds {relative} to rebuild it")
+        folder = Path(base) / relative
+        if not folder.is_dir():
+            pytest.skip(f"COURSEKIT_SOURCES has no folder {relative}")
+        return folder
+
+    return find
