@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from coursekit.grading.values import copied
+from coursekit.grading.values import class_names, copied, printable
 
 SEED = 20_260
 
@@ -211,11 +211,11 @@ _LIBRARIES = tuple(
 
 def failure(error: BaseException) -> Failure:
     """Describe an exception by its class, its text and the deepest line of the learner's."""
-    kind = type(error)
-    function, line, source = _position(error.__traceback__)
+    names = class_names(type(error))
+    function, line, source = _position(BaseException.__dict__["__traceback__"].__get__(error))
     return Failure(
-        type=kind.__name__,
-        bases=tuple(base.__name__ for base in kind.__mro__),
+        type=names[0],
+        bases=names,
         message=_text(error),
         function=function,
         line=line,
@@ -225,10 +225,9 @@ def failure(error: BaseException) -> Failure:
 
 def _text(error: BaseException) -> str:
     try:
-        text = str(error)
-    except Exception:  # __str__ of a learner's class
+        text = printable(_ADDRESS.sub("", str(error)))
+    except BaseException:  # __str__ is the learner's and may raise anything
         return "(its text cannot be shown)"
-    text = " ".join(_ADDRESS.sub("", text).split())
     return text if len(text) <= 300 else f"{text[:299]}…"
 
 

@@ -6,13 +6,15 @@ A check cell names a task, checks and ends in the points:
     check.close(bilinear, cases=[(image, x, y)], reference=reference)
     check.points()
 
-Cases are tuples of positional arguments. They are copied and the random generators seeded before
-every call (`coursekit.grading.backend`), results must be plain data (`coursekit.grading.values`)
-and are compared as copies (`coursekit.grading.compare`). A check never raises for a fault of the
-learner's; it displays one message. An exception of the author's (a reference that raises, cases
-that are not plain data) is raised. Messages of hidden checks show no inputs and no values.
+Cases are tuples of positional arguments. They are copied, and the random generators seeded with
+`coursekit.grading.backend.SEED`, before every call. Results must be plain data
+(`coursekit.grading.values`) and are compared as copies (`coursekit.grading.compare`). A check never
+raises for a fault of the learner's; it displays one message. A fault of the author's is raised: a
+reference that raises, cases that are not plain data. Messages of hidden checks show no inputs and
+no values.
 
-Everything that is known between two checks is in `session`.
+Everything that is known between two checks is in `session`; `session.backend` is the only object
+that touches the learner's code, and the one to replace when that code runs in another process.
 """
 
 from __future__ import annotations

@@ -96,20 +96,30 @@ def plain(value: Any, where: str = "the result", depth: int = 0) -> Any:
     if kind is dict:
         for key in value:
             if type(key) not in (str, int, float, bool):
-                raise NotPlain(f"{where} has a key of type {type(key).__name__}")
+                raise NotPlain(f"{where} has {_named(type(key))} as a key")
         return {key: plain(item, f"{where}[{key!r}]", depth + 1) for key, item in value.items()}
     raise NotPlain(f"{where} is {_named(kind)}")
 
 
+def class_names(kind: type) -> tuple[str, ...]:
+    """Name a class and those above it, nearest first, past whatever its metaclass may say."""
+    above = type.__dict__["__mro__"].__get__(kind)
+    return tuple(printable(type.__dict__["__name__"].__get__(base))[:80] for base in above)
+
+
+def printable(text: str) -> str:
+    """Put text on one line, without control characters."""
+    return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
+
+
 def _named(kind: type) -> str:
-    plain_base = next((base for base in kind.__mro__[1:] if base in (*_PLAIN, *_TENSORS)), None)
-    article = "an" if kind.__name__[:1] in "aeiouAEIOU" else "a"
-    if plain_base is None:
-        return f"{article} {kind.__name__}"
-    return f"{article} {kind.__name__}, a subclass of {plain_base.__name__}"
+    name, *above = class_names(kind)
+    article = "an" if name[:1] in "aeiouAEIOU" else "a"
+    ancestor = next((base for base in above if base in _PLAIN), None)
+    return f"{article} {name}" + (f", a subclass of {ancestor}" if ancestor else "")
 
 
-_PLAIN = (bool, int, float, str, list, tuple, dict, np.ndarray)
+_PLAIN = ("bool", "int", "float", "str", "list", "tuple", "dict", "ndarray", "Tensor")
 
 
 def _from_tensor(value: Tensor, where: str) -> Array:

@@ -226,6 +226,28 @@ def test_exceptions_that_resist_are_reported_all_the_same():
     assert "SystemExit: 3" in said(close(leaving))
 
 
+class Disguise(type):
+    @property
+    def __name__(cls):
+        raise RuntimeError
+
+    @property
+    def __mro__(cls):
+        raise RuntimeError
+
+
+class Disguised(Exception, metaclass=Disguise):
+    pass
+
+
+def test_classes_that_lie_about_themselves_are_named_all_the_same():
+    def raising(x):
+        raise Disguised("\x1b[31mpassed\nred")
+
+    assert "Disguised: ?[31mpassed red" in said(close(raising))
+    assert "a Disguised" in said(close(Disguised()))
+
+
 def test_something_that_is_no_function_fails():
     assert "the NoneType" in said(lambda: check.close(None, [(ROWS,)], softmax))
 
