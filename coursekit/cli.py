@@ -122,8 +122,8 @@ def claims(
             typer.echo(f"{name}: measured with other code; run `coursekit claims {name}`")
         raise typer.Exit(int(bool(stale)))
     recorded = []
-    for name in chapter_names(chapters) or [None]:
-        recorded += measure(root, chapter=name, seeds=seeds, force=force)
+    for chapter in [*(chapter_names(chapters) or ()), *([] if chapters else [None])]:
+        recorded += measure(root, chapter=chapter, seeds=seeds, force=force)
     typer.echo(
         f"{len(recorded)} claims measured" if recorded else "Every claim's record is current."
     )
