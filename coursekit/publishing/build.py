@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -141,8 +142,11 @@ def run_sphinx(root: Path, folder: Path) -> str:
     """
     log = folder / "sphinx.log"
     command = [sys.executable, "-m", "coursekit.publishing.render", str(root), str(folder)]
+    plain = os.environ | {"NO_COLOR": "1"}
     with log.open("w", encoding="utf-8") as out:
-        done = subprocess.run(command, stdout=out, stderr=subprocess.PIPE, text=True, check=False)
+        done = subprocess.run(
+            command, stdout=out, stderr=subprocess.PIPE, text=True, env=plain, check=False
+        )
     if done.returncode:
         return f"Sphinx failed or warned (its log is {log}):\n{done.stderr.strip()}"
     executed = [ln for ln in log.read_text(encoding="utf-8").splitlines() if "Executing note" in ln]

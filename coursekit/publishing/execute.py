@@ -315,7 +315,7 @@ def run_notebook(
     folder: Path,
     *,
     extra: Mapping[str, str] | None = None,
-    seconds: float | None = CELL_SECONDS,
+    seconds: float | None = None,
     client: type[NotebookClient] = NotebookClient,
 ) -> str:
     """Execute a notebook in place.
@@ -325,7 +325,7 @@ def run_notebook(
         root: Folder of the course.
         folder: Working directory.
         extra: More environment variables.
-        seconds: Time limit of a cell.
+        seconds: Time limit of a cell, CELL_SECONDS by default.
         client: Class that talks to the kernel.
 
     Returns:
@@ -333,9 +333,10 @@ def run_notebook(
     """
     runner = client(
         notebook,
-        timeout=seconds,
+        timeout=seconds or CELL_SECONDS,
         kernel_name=notebook.metadata.kernelspec.name,
         record_timing=False,
+        extra_arguments=["--Application.log_level=40"],  # else each kernel warns about TCP
         resources={"metadata": {"path": str(folder)}},
     )
     try:
