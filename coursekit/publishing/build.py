@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -97,7 +96,7 @@ def frame_hash(root: Path) -> str:
         64 hexadecimal digits.
     """
     book = root / "book"
-    paths = [p for p in sorted(book.glob("*")) if p.is_file() and p.suffix in {".yml", ".bib"}]
+    paths = [*sorted(book.glob("*.yml")), *sorted(book.rglob("*.bib"))]
     for name in ("_static", "_templates"):
         paths += sorted(p for p in (book / name).rglob("*") if p.is_file())
     digest = hashlib.sha256()
@@ -140,15 +139,14 @@ def run_sphinx(root: Path, folder: Path) -> str:
     Returns:
         What went wrong, or "".
     """
+    from coursekit.publishing.execute import plain
+
     log = folder / "sphinx.log"
     command = [sys.executable, "-m", "coursekit.publishing.render", str(root), str(folder)]
-    plain = os.environ | {"NO_COLOR": "1"}
     with log.open("w", encoding="utf-8") as out:
-        done = subprocess.run(
-            command, stdout=out, stderr=subprocess.PIPE, text=True, env=plain, check=False
-        )
+        done = subprocess.run(command, stdout=out, stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode:
-        return f"Sphinx failed or warned (its log is {log}):\n{done.stderr.strip()}"
+        return f"Sphinx failed or warned (its log is {log}):\n{plain(done.stderr).strip()}"
     executed = [ln for ln in log.read_text(encoding="utf-8").splitlines() if "Executing note" in ln]
     if executed:
         return "Sphinx executed pages that should have come from the cache:\n" + "\n".join(executed)
