@@ -15,7 +15,6 @@ Nothing here executes a cell.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import re
 import tempfile
@@ -30,6 +29,7 @@ from nbformat import NotebookNode
 from coursekit.errors import UserError
 
 SIZE_LIMIT = 20 * 2**20
+CELL_TYPES = ("code", "markdown", "raw")
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*/[a-z0-9][a-z0-9-]*")
 HEADING = re.compile(
     r"^#{1,3} Task (\d+) · (.+?) · (\d+) min · (easy|medium|hard) · (\d+) points?[ ]*$", re.M
@@ -144,7 +144,7 @@ def read_notebook(path: Path | str) -> NotebookNode:
             "file of an exercise"
         )
     try:
-        return _to_version_4(text)
+        return _to_version_4(data)
     except _Malformed as error:
         raise UserError(
             f"{path} is no notebook that Jupyter could open ({error}): save it again from "
@@ -185,36 +185,38 @@ class _Malformed(Exception):
     """What makes a JSON document no notebook."""
 
 
-def _to_version_4(text: str) -> NotebookNode:
-    """Parse notebook JSON, tolerating what editors leave out, such as ids and empty metadata."""
-    logging.getLogger("traitlets").setLevel(logging.CRITICAL)
-    try:
-        notebook = nbformat.reader.reads(text)
-        if notebook.nbformat < 4:
-            notebook = nbformat.convert(notebook, 4)
-    except Exception as error:
-        raise _Malformed(_first_line(error)) from error
-    if notebook.nbformat != 4:
-        raise _Malformed(f"nbformat {notebook.nbformat} is newer than 4")
-    cells = notebook.get("cells")
-    if not isinstance(cells, list):
+def _to_version_4(data: dict[str, Any]) -> NotebookNode:
+    """Make a notebook of JSON, tolerating what editors leave out, such as ids and metadata."""
+    if data["nbformat"] > 4:
+        raise _Malformed(f"nbformat {data['nbformat']} is newer than 4")
+    if data["nbformat"] < 4:
+        try:
+            data = nbformat.convert(nbformat.reader.reads(json.dumps(data)), 4)
+        except Exception as error:
+            raise _Malformed(_first_line(error)) from error
+    notebook = nbformat.from_dict(data)
+    if not isinstance(notebook.get("cells"), list):
         raise _Malformed("it has no list of cells")
-    notebook.setdefault("metadata", NotebookNode())
-    for number, cell in enumerate(cells, 1):
-        if not isinstance(cell, NotebookNode) or cell.get("cell_type") not in (
-            "code",
-            "markdown",
-            "raw",
-        ):
+    if not isinstance(notebook.setdefault("metadata", NotebookNode()), NotebookNode):
+        raise _Malformed("its metadata are no mapping")
+    for number, cell in enumerate(notebook.cells, 1):
+        if not isinstance(cell, NotebookNode) or cell.get("cell_type") not in CELL_TYPES:
             raise _Malformed(f"cell {number} is neither code nor text")
-        if not isinstance(cell.setdefault("source", ""), str):
-            raise _Malformed(f"cell {number} has no text")
-        if not isinstance(cell.setdefault("metadata", NotebookNode()), dict):
+        lines = cell.setdefault("source", "")
+        lines = lines if isinstance(lines, list) else [lines]
+        if not all(isinstance(line, str) for line in lines):
+            raise _Malformed(f"the text of cell {number} is no text")
+        cell.source = "".join(lines)
+        if not isinstance(cell.setdefault("metadata", NotebookNode()), NotebookNode):
             raise _Malformed(f"the metadata of cell {number} are no mapping")
         if cell.cell_type == "code":
-            cell.setdefault("outputs", [])
             cell.setdefault("execution_count", None)
-    return notebook
+            if not isinstance(cell.setdefault("outputs", []), list):
+                raise _Malformed(f"the outputs of cell {number} are no list")
+    try:
+        return nbformat.v4.rwbase.rejoin_lines(notebook)
+    except Exception as error:
+        raise _Malformed(f"an output has no form that is known ({_first_line(error)})") from error
 
 
 def _first_line(error: BaseException) -> str:

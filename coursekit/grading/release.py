@@ -9,7 +9,9 @@ change. Both follow from the solution alone, byte for byte.
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -290,13 +292,15 @@ def leaks(exercise: Exercise, released: NotebookNode, known: dict[str, Any]) -> 
         (f"{exercise.name}, cell {number} ({cell_id(cell)})", _normal(cell.source))
         for number, cell in enumerate(released.cells, 1)
     ]
-    places.append((f"{exercise.name}, known mistakes", _normal("\n".join(_strings(known)))))
+    told = {cell.source for cell in released.cells}
+    recorded = _normal("\n".join(text for text in _strings(known) if text not in told))
+    places.append((f"{exercise.name}, known mistakes", recorded))
     public = _normal("\n".join(
         released_source(cell) for cell in exercise.notebook.cells if cell.cell_type != "raw"
     ))  # fmt: skip
     found = []
     for owner, lines, never_public in _secrets(exercise):
-        for line in dict.fromkeys(map(_normal, lines)):
+        for line in dict.fromkeys(_normal(re.sub(r"\s#\s.*$", "", line)) for line in lines):
             if len(line) <= LONG_ENOUGH or (not never_public and line in public):
                 continue
             if never_public and (line.startswith(HEADERS) or line.startswith(('"""', "'''"))):
@@ -326,8 +330,8 @@ def _secrets(exercise: Exercise) -> list[tuple[str, list[str], bool]]:
 
 
 def _normal(text: str) -> str:
-    """Squeeze white space and drop line comments, so that layout hides no copy."""
-    return re.sub(r"\s+", " ", re.sub(r"\s#\s.*$", "", text, flags=re.M)).strip()
+    """Squeeze white space, so that layout hides no copy."""
+    return re.sub(r"\s+", " ", text).strip()
 
 
 def _strings(data: Any) -> list[str]:
@@ -357,8 +361,6 @@ def store_outputs(root: Path, names: list[str] | None = None) -> list[Path]:
 
 
 def _execute(path: Path, notebook: NotebookNode) -> None:
-    import os
-
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
@@ -367,11 +369,14 @@ def _execute(path: Path, notebook: NotebookNode) -> None:
         timeout=300,
         kernel_name="python3",
         record_timing=False,
+        coalesce_streams=True,
+        iopub_timeout=60,  # a busy machine sends late; what comes after the limit would be lost
+        raise_on_iopub_timeout=True,
         resources={"metadata": {"path": str(path.resolve().parent)}},
     )
     environment = {k: v for k, v in ENVIRONMENT.items() if k != "MPLBACKEND"}
     try:
-        client.execute(env={**os.environ, **environment})
+        client.execute(env={**os.environ, **environment}, stderr=subprocess.DEVNULL)
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         lines = [line for line in str(error).splitlines() if line.strip()]
         raise UserError(f"{path} does not run ({lines[-1]}): mend the solution first") from error
