@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +19,7 @@ from coursekit.claims.stated import (
     current_code,
     listed_claims,
 )
-from coursekit.claims.tables import figure, html_table, spread, text_table
+from coursekit.claims.tables import figure, html_table, published, spread, text_table
 
 SEEDS_VARIABLE = "COURSEKIT_CLAIM_SEEDS"
 
@@ -172,7 +171,7 @@ class Claim:
         return [
             [
                 name,
-                figure(self.stated.paper.get(name, "–")),
+                published(self.stated.paper.get(name, "–")),
                 figure(self.figures.get(name, "–")),
                 spread(self.runs, name) if self.runs else "not yet measured",
             ]
@@ -189,7 +188,7 @@ class Claim:
         return text_table(self._head(), self._rows(), self._notes())
 
 
-def verdict(stated: Stated, runs: Sequence[Any], current: bool, held: int) -> str:
+def verdict(stated: Stated, runs: Sequence[Mapping[str, Any]], current: bool, held: int) -> str:
     """Say in one sentence what the record shows.
 
     Args:
@@ -204,7 +203,10 @@ def verdict(stated: Stated, runs: Sequence[Any], current: bool, held: int) -> st
     said = "" if stated.reproduced else f"Not reproduced: {stated.reason.rstrip('.')}. "
     if not runs:
         return f"{said}Not yet measured on fresh seeds."
-    said += f"The condition holds on {held} of {len(runs)} recorded seeds."
+    seconds = statistics.median(run["seconds"] for run in runs)
+    said += (
+        f"The condition holds on {held} of {len(runs)} recorded seeds ({figure(seconds)} s each)."
+    )
     return said if current else f"{said} Recorded with other code: to be re-measured."
 
 
@@ -235,31 +237,32 @@ def ledger(root: Path | None = None) -> Ledger:
     root = root or find_root()
     if root is None:
         raise ClaimError("root must be the folder of the course: no book/_toc.yml was found")
-    rows, links = [], {}
-    for stated in listed_claims(root):
-        runs, current = shown_runs(read_runs(root, stated.chapter), stated.code)
-        held = sum(stated.holds(run["figures"]) for run in runs)
-        seconds = statistics.median(run["seconds"] for run in runs) if runs else math.nan
-        measured = list(runs[-1]["figures"]) if runs else []
-        names = [*measured, *(name for name in stated.paper if name not in measured)]
-        unit = f" ({stated.unit})" if stated.unit else ""
-        first = [stated.title, verdict(stated, runs, current, held)]
-        links[stated.title] = f"{stated.chapter}.html"
-        for name in names:
-            published = figure(stated.paper.get(name, "–"))
-            if name in stated.paper:
-                published += f" [{', '.join(stated.sources)}]"
-            rows.append(
-                [
-                    first[0],
-                    f"{name}{unit}",
-                    published,
-                    spread(runs, name),
-                    str(len(runs)),
-                    figure(round(seconds, 1)) if runs else "–",
-                    first[1],
-                ]
-            )
-            first = ["", ""]
-    head = ["chapter", "figure", "paper", "here: min – median – max", "seeds", "s a seed", "record"]
-    return Ledger(head, rows, links)
+    claims = listed_claims(root)
+    return Ledger(
+        ["chapter", "figure", "paper", "here: min – median – max", "record"],
+        [row for stated in claims for row in _ledger_rows(root, stated)],
+        {stated.title: f"{stated.chapter}.html" for stated in claims},
+    )
+
+
+def _ledger_rows(root: Path, stated: Stated) -> list[list[str]]:
+    runs, current = shown_runs(read_runs(root, stated.chapter), stated.code)
+    held = sum(stated.holds(run["figures"]) for run in runs)
+    measured = list(runs[-1]["figures"]) if runs else []
+    names = [*measured, *(name for name in stated.paper if name not in measured)]
+    unit = f" ({stated.unit})" if stated.unit else ""
+    keys = f" [{', '.join(stated.sources)}]"
+    rows = [
+        [
+            "",
+            f"{name}{unit}",
+            published(stated.paper[name]) + keys if name in stated.paper else "–",
+            spread(runs, name),
+            "",
+        ]
+        for name in names
+    ]
+    record = verdict(stated, runs, current, held)
+    rows[0][0] = stated.title
+    rows[0][-1] = f"{record} Setting: {stated.setting}" if stated.setting else record
+    return rows

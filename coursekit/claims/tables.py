@@ -16,7 +16,7 @@ def figure(value: float | str) -> str:
         value: A number, or words, which stay as they are.
 
     Returns:
-        ``0.500``, ``12.3``, ``225``, ``1,350,000``, ``2.10e-06``.
+        ``0.500``, ``12.3``, ``1,350,000``, ``2.10e-06``.
     """
     if isinstance(value, str):
         return value
@@ -26,9 +26,19 @@ def figure(value: float | str) -> str:
     magnitude = math.floor(math.log10(abs(rounded)))
     if magnitude < -3:
         return f"{value:.2e}"
-    if isinstance(value, int) and magnitude < 3:
-        return str(value)
     return f"{rounded:,.{max(0, 2 - magnitude)}f}"
+
+
+def published(value: float | str) -> str:
+    """Write a figure as it was published, with all its digits.
+
+    Args:
+        value: A number, or words, which stay as they are.
+
+    Returns:
+        ``0.8``, ``1,352,969``, ``FAIL``.
+    """
+    return value if isinstance(value, str) else f"{value:,}"
 
 
 def spread(runs: Sequence[Mapping[str, Any]], name: str) -> str:

@@ -1,7 +1,7 @@
 """Building of the book: execute, put MathJax in place, and let Sphinx write the pages.
 
 Everything that is generated goes to ``build/``. Warnings of Sphinx are errors on every run: a build
-that did not end well leaves a mark, after which the next one reads all pages again.
+that does not end well leaves no mark of success, without which the next one reads all pages again.
 """
 
 from __future__ import annotations
@@ -40,20 +40,25 @@ def build_book(root: Path, jobs: int | None = None) -> Path:
     from coursekit.publishing.execute import BookFailed, build_folder, execute_book
 
     root = root.resolve()
-    start = time.perf_counter()
-    execute_book(root, jobs=jobs)
-    executed = time.perf_counter()
     folder = build_folder(root)
+    page = folder / "html" / "index.html"
+    start = time.perf_counter()
+    keys = [execution.key for execution in execute_book(root, jobs=jobs)]
+    executed = time.perf_counter()
+    inputs, written = inputs_hash(root, keys), folder / "written"
+    if page.is_file() and written.is_file() and written.read_text() == inputs:
+        print(f"nothing to write: the pages are current ({executed - start:.1f} s)")
+        return page
+    written.unlink(missing_ok=True)
     prepare(root, folder)
-    mark = folder / "unfinished"
-    mark.touch()
     result = run_sphinx(root, folder)
     if result:
         raise BookFailed(result)
-    mark.unlink()
+    (folder / "frame").write_text(frame_hash(root))
+    written.write_text(inputs)
     done = time.perf_counter()
     print(f"executed in {executed - start:.1f} s, written in {done - executed:.1f} s")
-    return folder / "html" / "index.html"
+    return page
 
 
 def require_tools() -> None:
@@ -73,6 +78,8 @@ def require_tools() -> None:
 def prepare(root: Path, folder: Path) -> None:
     """Bring the build folder into a state from which Sphinx may go on.
 
+    Pages are kept only if the last build ended well and had the same frame.
+
     Args:
         root: Folder of the course.
         folder: Where the pages go.
@@ -80,10 +87,25 @@ def prepare(root: Path, folder: Path) -> None:
     frame, known = frame_hash(root), folder / "frame"
     if not known.is_file() or known.read_text() != frame:
         shutil.rmtree(folder / "html", ignore_errors=True)
-    if not (folder / "html").is_dir() or (folder / "unfinished").exists():
         shutil.rmtree(folder / "doctrees", ignore_errors=True)
+    known.unlink(missing_ok=True)
     copy_mathjax(folder / "html" / "_static" / "mathjax")
-    known.write_text(frame)
+
+
+def inputs_hash(root: Path, keys: list[str]) -> str:
+    """Hash all that the pages are written from.
+
+    Args:
+        root: Folder of the course.
+        keys: Keys of the executed chapters.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    digest = hashlib.sha256("\n".join([frame_hash(root), *keys]).encode())
+    for path in sorted(path for path in (root / "book").rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(root)}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def frame_hash(root: Path) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import math
 import os
 import re
 import sys
@@ -109,7 +110,9 @@ def execute_book(
         for page, notebook in chapters.items()
         if (execution := store.current(page, notebook, keys[page]))
     }
+    earlier = store.read()
     stale = [page for page in chapters if page not in done]
+    stale.sort(key=lambda page: -earlier.get(page, {}).get("seconds", math.inf))  # longest first
     print(f"{len(done)} chapters current, {len(stale)} to execute", flush=True)
     failures: list[Failure] = []
     with ThreadPoolExecutor(max_workers=jobs or cores()) as pool:

@@ -9,7 +9,7 @@ import pytest
 from coursekit.claims import ClaimError, ClaimFailed, claim, ledger, stale_claims
 from coursekit.claims.records import append_run, read_runs, record_path, run_seed, shown_runs
 from coursekit.claims.stated import Stated, current_code, listed_claims, read_claim
-from coursekit.claims.tables import figure, spread
+from coursekit.claims.tables import figure, published, spread
 
 CHAPTER = """---
 jupytext:
@@ -94,7 +94,7 @@ def test_a_claim_shows_the_paper_this_run_and_the_record(root):
     assert "paper [Author2015]" in shown
     assert "5 seeds" in shown
     assert "2.00 – 4.00 – 6.00" in shown
-    assert "holds on 5 of 5 recorded seeds" in shown
+    assert "holds on 5 of 5 recorded seeds (" in shown
     assert "to be re-measured" not in shown
     assert "2.00 – 4.00 – 6.00" in state()._repr_html_()
 
@@ -258,11 +258,18 @@ def test_a_claim_under_another_chapters_name_is_refused(root):
     [
         (0.5, "0.500"), (12.345, "12.3"), (99.96, "100"), (5.0, "5.00"), (1352969.0, "1,350,000"),
         (0.0021, "0.00210"), (2.1e-6, "2.10e-06"), (-0.25, "-0.250"), (0.0, "0"),
-        (math.nan, "nan"), ("FAIL", "FAIL"), (225, "225"), (7, "7"), (9.1, "9.10"),
+        (math.nan, "nan"), ("FAIL", "FAIL"), (225, "225"), (7, "7.00"), (9.1, "9.10"),
     ],
 )  # fmt: skip
 def test_figures_have_three_significant_digits(value, text):
     assert figure(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.8, "0.8"), (1352969, "1,352,969"), (5, "5"), ("FAIL", "FAIL")]
+)
+def test_published_figures_stay_as_they_were_published(value, text):
+    assert published(value) == text
 
 
 def test_stated_claims_compare_by_their_content():

@@ -43,6 +43,8 @@ def test_the_pages_follow_prose_and_code(course, capsys):
     assert "value is 42" in course.html("part/one")
     assert course.ran() == ["part/one"] * 2
     assert "1 chapters current, 0 to execute" in capsys.readouterr().out
+    build_book(course.root)
+    assert "nothing to write" in capsys.readouterr().out
 
 
 @pytest.mark.slow
