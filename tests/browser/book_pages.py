@@ -210,7 +210,7 @@ def legibility_problems(page: Page) -> list[str]:
     page.evaluate(
         """() => {
           const calm = document.createElement("style");
-          calm.textContent = 
+          calm.textContent =
             "*, ::before, ::after { transition: none !important; animation: none !important; }";
           document.head.append(calm);
           for (const box of document.querySelectorAll("details")) box.open = true;
