@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 import nbformat
-from nbformat import NotebookNode
 
 from coursekit.grading.notebook import (
     BEGIN_HIDDEN,
@@ -324,6 +323,16 @@ def defined(source: str) -> set[str]:
     return names
 
 
+def used(source: str) -> set[str]:
+    """Return the names that a cell's text reads and does not bind anywhere in it."""
+    tree = _parse(source)
+    nodes = list(ast.walk(tree)) if tree else []
+    names = [node for node in nodes if isinstance(node, ast.Name)]
+    bound = {node.id for node in names if not isinstance(node.ctx, ast.Load)}
+    bound |= {node.arg for node in nodes if isinstance(node, ast.arg)}
+    return {node.id for node in names} - bound - defined(source)
+
+
 def _parse(source: str) -> ast.Module | None:
     try:
         return ast.parse(source)
@@ -355,8 +364,3 @@ def _order(exercise: Exercise) -> Iterator[str]:
                 f"{exercise.name}, task {task.id}: its checks must stand before the heading of "
                 f"{following.id}"
             )
-
-
-def cells_with_role(notebook: NotebookNode, *roles: str) -> list[NotebookNode]:
-    """Return the cells that have one of the roles, in order."""
-    return [cell for cell in notebook.cells if role(cell) in roles]

@@ -305,7 +305,7 @@ def leaks(exercise: Exercise, released: NotebookNode, known: dict[str, Any]) -> 
                 continue
             if never_public and (line.startswith(HEADERS) or line.startswith(('"""', "'''"))):
                 continue
-            found += [f"{place}: holds a line of {owner}" for place, text in places if line in text]
+            found += [f"{p}: holds a line of {owner}: {line}" for p, text in places if line in text]
     return list(dict.fromkeys(found))
 
 

@@ -8,7 +8,6 @@ from then on the exercise's empty answer stands in its place, and the other task
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 from collections import Counter
@@ -20,7 +19,7 @@ from nbformat import NotebookNode
 
 from coursekit.errors import UserError
 from coursekit.grading.kernel import START_SECONDS, Kernel, Ran
-from coursekit.grading.layout import defined
+from coursekit.grading.layout import defined, used
 from coursekit.grading.notebook import NAME, exercise_name, grade_id, read_notebook
 
 KNOWN = Path(__file__).parent / "known"
@@ -381,24 +380,12 @@ def _borrowed(steps: list[Step]) -> list[str]:
     notes = []
     for step in steps:
         if step.role == "answer":
-            for name in sorted(_used(step.source) & set(own) - shared):
+            for name in sorted(used(step.source) & set(own) - shared):
                 notes.append(
                     f"only answer cells are graded: move {name} from {own[name]} into the answer "
                     f"cell {step.id}"
                 )
     return notes
-
-
-def _used(source: str) -> set[str]:
-    """Return the names that a cell reads and does not bind anywhere in it."""
-    try:
-        nodes = list(ast.walk(ast.parse(source)))
-    except (SyntaxError, ValueError, RecursionError):
-        return set()
-    names = [node for node in nodes if isinstance(node, ast.Name)]
-    bound = {node.id for node in names if not isinstance(node.ctx, ast.Load)}
-    bound |= {node.arg for node in nodes if isinstance(node, ast.arg)}
-    return {node.id for node in names} - bound - defined(source)
 
 
 def answered(notebook: NotebookNode, known: dict[str, Any]) -> int:

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from coursekit.grading.layout import validate
+from coursekit.grading.layout import defined, used, validate
 from coursekit.grading.notebook import (
     BEGIN_HIDDEN,
     END_HIDDEN,
@@ -345,7 +345,12 @@ class _Examination:
             )
 
     def _alternatives(self, task: Task) -> None:
-        later = [Step(cell_id(c), c.source) for i, c in self.code if i > task.hidden]
+        spared = self._independent(task)
+        later = [
+            Step(cell_id(cell), cell.source)
+            for position, cell in self.code
+            if position > task.hidden and position not in spared
+        ]
         points = {cell_id(c): self.exercise.points(i) for i, c in self.code if _is_check(c)}
         for alternative in task.alternatives:
             steps = [Step(task.id, alternative.source), *self._checks(task), *later]
@@ -355,6 +360,23 @@ class _Examination:
                 self.find(alternative.id, problem)
             else:
                 self.proof.accepted += 1
+
+    def _independent(self, task: Task) -> set[int]:
+        """Return the later check cells that cannot depend on a task's answer.
+
+        A cell depends on it when it reads a name that the answer binds, or one that a cell in
+        between has bound and that depends on it.
+        """
+        reached, spared = defined(self.exercise.source(task.answer)), set()
+        for position, cell in self.code:
+            if position <= task.hidden:
+                continue
+            depends = bool(reached & used(cell.source))
+            if _is_check(cell) and not depends:
+                spared.add(position)
+            elif depends:
+                reached |= defined(cell.source)
+        return spared
 
     def _idle_checks(self, task: Task, solution: list[Outcome]) -> None:
         """Note each hidden check on which every known mistake returns what the solution returns."""

@@ -119,7 +119,7 @@ def test_code_of_a_mistake_or_hidden_test_that_is_left_is_a_leak(course):
     exercise = read_exercise(course.solution)
     known = {"tasks": {"scaled": "    return (x - x.mean()) / x.var()"}}
     assert leaks(exercise, released_notebook(exercise), known) == [
-        f"{NAME}, known mistakes: holds a line of scaled-mistake-1"
+        f"{NAME}, known mistakes: holds a line of scaled-mistake-1: return (x - x.mean()) / x.var()"
     ]
     whole = "\n".join(leaks(exercise, exercise.notebook, {}))
     assert "the hidden tests of spread" in whole
