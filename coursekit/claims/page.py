@@ -173,7 +173,7 @@ class Claim:
                 name,
                 published(self.stated.paper.get(name, "–")),
                 figure(self.figures.get(name, "–")),
-                spread(self.runs, name) if self.runs else "not yet measured",
+                spread(self.runs, name),
             ]
             for name in names
         ]

@@ -88,7 +88,10 @@ def append_run(path: Path, chapter: str, run: Mapping[str, Any]) -> None:
     record: dict[str, Any] = {"chapter": chapter, "runs": []}
     if path.is_file():
         record = json.loads(path.read_text(encoding="utf-8"))
-    figures = {k: v if math.isfinite(v) else None for k, v in run["figures"].items()}
+    # Six digits say enough and keep the record readable; JSON has no word for nan.
+    figures = {
+        k: float(f"{v:.6g}") if math.isfinite(v) else None for k, v in run["figures"].items()
+    }
     record["runs"] = [*record["runs"], {**run, "figures": figures}]
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".json.tmp")

@@ -78,7 +78,8 @@ def html_table(
     )
     below = "".join(f"<p>{html.escape(note)}</p>" for note in notes if note)
     return (
-        '<div class="claim" style="overflow-x: auto" tabindex="0">'
+        '<div class="claim" style="overflow-x: auto" tabindex="0" role="region" '
+        'aria-label="Claims, measured">'
         f'<table class="claim-table"><thead><tr>{titles}</tr></thead>'
         f"<tbody>{body}</tbody></table>{below}</div>"
     )
