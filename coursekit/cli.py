@@ -79,9 +79,10 @@ def book(
     ] = None,
 ) -> None:
     """Execute the chapters that are not current, build the book, print the file to open."""
+    root = course_root()
     from coursekit.publishing.build import build_book
 
-    page = build_book(course_root(), jobs=jobs)
+    page = build_book(root, jobs=jobs)
     typer.echo(f"Open {page}")
 
 
@@ -97,9 +98,10 @@ def run_checks_of_the_course(
     quick: Annotated[bool, typer.Option(help="Only the tests that need no book.")] = False,
 ) -> None:
     """Run every check of the course: style, types, tests, notebooks, book, browser."""
+    root = course_root()
     from coursekit.ci import run_checks
 
-    raise typer.Exit(run_checks(course_root(), quick=quick))
+    raise typer.Exit(run_checks(root, quick=quick))
 
 
 @app.command()
@@ -112,10 +114,10 @@ def claims(
     ] = False,
 ) -> None:
     """Measure the claims of the chapters on fresh seeds and record the figures."""
+    root = course_root()
     from coursekit.claims import stale_claims
     from coursekit.publishing.measure import measure
 
-    root = course_root()
     if check_only:
         stale = stale_claims(root)
         for name in stale:
@@ -140,9 +142,9 @@ def release(
     ] = False,
 ) -> None:
     """Derive exercises/ and the known mistakes from solutions/."""
+    root, names = course_root(), chapter_names(chapters)
     from coursekit.grading import release as releasing
 
-    root, names = course_root(), chapter_names(chapters)
     if store_outputs:
         releasing.store_outputs(root, names)
     for path in releasing.release(root, names, force=force):
@@ -167,17 +169,19 @@ def check(
 @app.command()
 def progress() -> None:
     """Show how far you are, exercise by exercise."""
+    root = course_root()
     from coursekit.grading.progress import progress as rows_of
 
-    show_table([row.as_dict() for row in rows_of(course_root())], "Nothing in exercises/ yet.")
+    show_table([row.as_dict() for row in rows_of(root)], "Nothing in exercises/ yet.")
 
 
 @app.command()
 def verify(chapters: Names = None) -> None:
     """Prove every exercise: the solution scores 100 %, mistakes are caught, nothing leaks."""
+    root = course_root()
     from coursekit.grading.verify import verify as prove
 
-    proofs = prove(course_root(), chapter_names(chapters), on_progress=lambda p: typer.echo(str(p)))
+    proofs = prove(root, chapter_names(chapters), on_progress=lambda p: typer.echo(str(p)))
     raise typer.Exit(0 if proofs and all(proof.holds for proof in proofs) else 1)
 
 

@@ -25,6 +25,8 @@ PYTHON_VERSIONS = ((3, 11), (3, 13))
 MEMORY_NEEDED = 4 * GIB
 DISK_NEEDED = 2 * GIB
 
+INSTALL = 'make setup, or python -m pip install -c constraints.txt -e ".[book,dev]"'
+
 
 def best_device() -> torch.device:
     """Return the fastest device of this machine: CUDA, then Apple's MPS, then the CPU."""
@@ -94,10 +96,10 @@ def _python() -> tuple[str, str]:
 
 def _torch() -> tuple[str, str]:
     if importlib.util.find_spec("torch") is None:
-        return "missing", "python -m pip install torch torchvision"
+        return "missing", INSTALL
     version = metadata.version("torch")
     if tuple(int(part) for part in version.split(".")[:2]) < (2, 9):
-        return version, "python -m pip install --upgrade torch torchvision"
+        return version, INSTALL
     return version, ""
 
 
@@ -129,7 +131,7 @@ def _disk() -> tuple[str, str]:
 def _kernel() -> tuple[str, str]:
     reinstall = "python -m ipykernel install --sys-prefix --name python3"
     if importlib.util.find_spec("jupyter_client") is None:
-        return "jupyter is missing", "python -m pip install jupyterlab ipykernel"
+        return "jupyter is missing", INSTALL
     from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 
     try:
