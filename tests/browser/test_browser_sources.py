@@ -53,7 +53,8 @@ def test_each_part_says_how_many_of_its_chapters_are_finished() -> None:
     for part in parts():
         text = (BOOK / part / "index.md").read_text(encoding="utf-8")
         count = NUMBERS[len(finished(part))] if finished(part) else "none"
-        assert re.search(rf"\b{count} of (its )?\w+ planned chapters (is|are) finished", text, re.I), part
+        sentence = rf"\b{count} of (its )?\w+ planned chapters (is|are) finished"
+        assert re.search(sentence, text, re.I), part
         for chapter in finished(part):
             assert f"({chapter.name})" in text, f"{part} does not link {chapter.name}"
 
