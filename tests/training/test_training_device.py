@@ -80,7 +80,7 @@ def test_diagnose_says_how_to_mend_what_is_missing(monkeypatch):
     rows = {row["what"]: row for row in diagnose()}
     assert not any(rows[what]["ok"] for what in ("python", "torch", "device", "disk", "kernel"))
     assert rows["torch"]["found"] == "missing"
-    assert "pip install torch" in rows["torch"]["fix"]
+    assert "pip install" in rows["torch"]["fix"]
 
 
 def test_the_doctor_runs_without_torch():
