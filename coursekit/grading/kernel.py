@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_client.blocking.client import BlockingKernelClient
+from jupyter_client.kernelspec import NoSuchKernel
 from jupyter_client.manager import KernelManager
 
 from coursekit.errors import UserError
@@ -81,7 +82,7 @@ class Kernel:
             self._client = self._manager.blocking_client()
             self._client.start_channels()
             self._client.wait_for_ready(timeout=START_SECONDS)
-        except (RuntimeError, OSError) as error:
+        except (NoSuchKernel, RuntimeError, OSError) as error:
             self.stop()
             raise UserError(
                 f"no Jupyter kernel could be started ({error}): run coursekit doctor"

@@ -42,7 +42,8 @@ from coursekit.grading.trials import ENVIRONMENT, Bench, Outcome, Step, WorkerFa
 STUB = 'raise NotImplementedError("Replace this line by your answer.")'
 NO_TESTS = "# Hidden tests stand here when the exercise is graded."
 LONG_ENOUGH = 20
-SECONDS = 600
+MISTAKE_SECONDS = 120
+EXERCISE_SECONDS = 1200
 HEADERS = ("for ", "while ", "if ", "elif ", "with ", "import ", "from ", "def ", "#")
 
 
@@ -135,13 +136,19 @@ def record_mistakes(path: str) -> dict[str, list]:
             task = answers[position]
             public = Step(f"{task.id}-public", exercise.source(task.public))
             for mistake in task.mistakes:
-                tried = bench.try_out([Step(task.id, mistake.source), public], seconds=60)
+                steps = [Step(task.id, mistake.source), public]
+                tried = bench.try_out(steps, MISTAKE_SECONDS)
+                _demand_success(mistake.id, tried)
                 outputs[mistake.id] = grouped(tried, hidden=False)
         if role(cell) in ("answer", "locked", "shown"):
-            (outcome,) = bench.run([Step(cell_id(cell), cell.source)])
-            if outcome.error:
-                raise RuntimeError(f"cell {cell_id(cell)}: {outcome.error}: {outcome.text}")
+            _demand_success(cell_id(cell), bench.run([Step(cell_id(cell), cell.source)]))
     return outputs
+
+
+def _demand_success(what: str, outcomes: list[Outcome]) -> None:
+    for outcome in outcomes:
+        if outcome.error:
+            raise RuntimeError(f"{what}, cell {outcome.id}: {outcome.error}: {outcome.text}")
 
 
 def derive(root: Path, path: Path) -> Derived:
@@ -154,7 +161,8 @@ def derive(root: Path, path: Path) -> Derived:
     if not exercise.notebook.metadata.get("coursekit"):
         raise UserError(f'{path}: set metadata.coursekit to {{"exercise": "{exercise.name}"}}')
     try:
-        outputs = in_worker(record_mistakes, str(path.resolve()), path.resolve().parent, SECONDS)
+        full = path.resolve()
+        outputs = in_worker(record_mistakes, str(full), full.parent, EXERCISE_SECONDS)
     except WorkerFailed as error:
         raise UserError(f"{path} does not run ({error}): mend the solution first") from error
     known_path = root / "coursekit" / "grading" / "known" / f"{exercise.name}.json"

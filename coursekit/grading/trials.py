@@ -37,6 +37,8 @@ ENVIRONMENT = {
 }
 TIME_LIMIT, DIED = "TimeLimit", "Died"
 
+_running: set[subprocess.Popen] = set()
+
 
 @dataclass(frozen=True)
 class Step:
@@ -223,11 +225,13 @@ def in_worker(function: Callable[[Any], Any], argument: Any, folder: Path, secon
             stderr=subprocess.PIPE,
             start_new_session=CAN_FORK,
         )
+        _running.add(process)
         try:
             _, errors = process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired as error:
             raise WorkerFailed(TIME_LIMIT, f"it took longer than {seconds:g} s") from error
         finally:
+            _running.discard(process)
             _end(process)
         if process.returncode or not answered.is_file():
             lines = errors.decode(errors="replace").strip().splitlines() or ["no message"]
@@ -235,14 +239,25 @@ def in_worker(function: Callable[[Any], Any], argument: Any, folder: Path, secon
         return json.loads(answered.read_text(encoding="utf-8"))
 
 
+def end_workers() -> None:
+    """End every worker that runs, for a caller that was interrupted."""
+    for process in list(_running):
+        if process.poll() is None:
+            _kill(process)
+
+
 def _end(process: subprocess.Popen) -> None:
-    """End a worker, with the trials that it forked."""
     if process.poll() is None:
-        if CAN_FORK:
-            os.killpg(process.pid, signal.SIGKILL)
-        else:
-            process.kill()
+        _kill(process)
         process.communicate()
+
+
+def _kill(process: subprocess.Popen) -> None:
+    """Kill a worker, with the trials that it forked."""
+    if CAN_FORK:
+        os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
 
 
 def answer() -> None:

@@ -43,11 +43,12 @@ from coursekit.grading.trials import (
     Outcome,
     Step,
     WorkerFailed,
+    end_workers,
     in_worker,
 )
 
-VARIANT_SECONDS = 60
-EXERCISE_SECONDS = 900
+VARIANT_SECONDS = 120
+EXERCISE_SECONDS = 1800
 
 
 @dataclass
@@ -120,10 +121,15 @@ def verify(
     paths = solution_paths(Path(root), names)
     proofs = []
     with ThreadPoolExecutor(max(1, min(len(paths), _cores()))) as pool:
-        for done in as_completed([pool.submit(_prove_apart, path) for path in paths]):
-            proofs.append(done.result())
-            if on_progress:
-                on_progress(proofs[-1])
+        try:
+            for done in as_completed([pool.submit(_prove_apart, path) for path in paths]):
+                proofs.append(done.result())
+                if on_progress:
+                    on_progress(proofs[-1])
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            end_workers()
+            raise
     return sorted(proofs, key=lambda proof: proof.name)
 
 

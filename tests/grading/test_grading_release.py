@@ -89,6 +89,12 @@ def test_a_solution_that_does_not_run_is_refused(course):
         release(course.root)
 
 
+def test_a_mistake_that_cannot_run_is_refused(course):
+    course.change(course.solution, "spread-raw-1", "(x)", "(x")
+    with pytest.raises(UserError, match="spread-mistake-1, cell spread: SyntaxError"):
+        release(course.root)
+
+
 def leaked(course):
     exercise = read_exercise(course.solution)
     return leaks(exercise, released_notebook(exercise), {})

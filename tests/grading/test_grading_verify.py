@@ -1,5 +1,9 @@
 """The proof of an exercise holds for a good one and fails for each way of spoiling it."""
 
+import signal
+import threading
+import time
+
 import pytest
 from conftest import NAME
 
@@ -211,6 +215,18 @@ def test_cells_that_form_no_task_are_findings(course):
 def test_an_unknown_exercise_is_an_error(course):
     with pytest.raises(UserError, match="no exercise is called"):
         verify(course.root, ["1-none/01-such"])
+
+
+def test_an_interrupted_proof_ends_its_worker_at_once(course):
+    course.change(course.solution, "look", "print(", "import time\ntime.sleep(500)\nprint(")
+    interrupted = threading.Timer(
+        2, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT)
+    )
+    interrupted.start()
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        verify(course.root)
+    assert time.monotonic() - start < 60
 
 
 @here
