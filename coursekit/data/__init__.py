@@ -6,15 +6,15 @@ data card.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from coursekit.data.catalog import CATALOG, DataFileError, FullDataUnavailable, check_split, find
 
 if TYPE_CHECKING:
     from coursekit.data.images import Images
-    from coursekit.data.speech import Speech
+    from coursekit.data.speech import Speech, normalize_text
 
-__all__ = ["CATALOG", "DataFileError", "FullDataUnavailable", "load"]
+__all__ = ["CATALOG", "DataFileError", "FullDataUnavailable", "load", "normalize_text"]
 
 
 @overload
@@ -56,3 +56,12 @@ def load(name: str, split: str | None = None, full: bool = False) -> Images | Sp
             f'use load("{name}")'
         )
     return load_speech(name, split)
+
+
+def __getattr__(name: str) -> Any:
+    # The command line lists the data without torch, which the modules of the data import.
+    if name == "normalize_text":
+        from coursekit.data import speech
+
+        return speech.normalize_text
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

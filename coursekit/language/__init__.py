@@ -1,1 +1,5 @@
 """Models of text."""
+
+from coursekit.language.ngrams import CharacterNgram
+
+__all__ = ["CharacterNgram"]
