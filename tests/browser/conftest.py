@@ -8,9 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-pytest.importorskip("playwright", reason="the package playwright is not installed (extra dev)")
-
 from book_pages import served
 from playwright.sync_api import Browser, sync_playwright
 
@@ -27,13 +24,6 @@ FLAGS = [
 ]
 
 
-def absent(reason: str) -> None:
-    """Skip with one line, or fail where the browser test is required."""
-    if os.environ.get("COURSEKIT_REQUIRE_BROWSER") == "1":
-        pytest.fail(reason, pytrace=False)
-    pytest.skip(reason)
-
-
 def chromium() -> str | None:
     """Find Chromium: the one that COURSEKIT_CHROMIUM names, else one on the path."""
     named = os.environ.get("COURSEKIT_CHROMIUM")
@@ -43,27 +33,57 @@ def chromium() -> str | None:
     return next(filter(None, map(shutil.which, candidates)), None)
 
 
+def book_folder() -> Path:
+    """Name the folder of the rendered book: COURSEKIT_BOOK, else build/book/html."""
+    return Path(os.environ.get("COURSEKIT_BOOK", ROOT / "build" / "book" / "html")).resolve()
+
+
+def missing() -> dict[str, str]:
+    """Say for each fixture that cannot be had what to do about it."""
+    found = {}
+    if chromium() is None:
+        found["browser"] = "no Chromium: install it, or name it in COURSEKIT_CHROMIUM"
+    if not (book_folder() / "index.html").is_file():
+        found["book"] = "the book is not built: run `make book`"
+    return found
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where something is missing, leave one skipped test: one line instead of sixty."""
+    if os.environ.get("COURSEKIT_REQUIRE_BROWSER") == "1":
+        return
+    for name, reason in missing().items():
+        needing = [
+            item
+            for item in items
+            if item.path.parent == Path(__file__).parent and name in item.fixturenames
+        ]
+        if needing:
+            needing[0].add_marker(pytest.mark.skip(reason=reason))
+            config.hook.pytest_deselected(items=needing[1:])
+            items[:] = [item for item in items if item not in needing[1:]]
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Chromium without a window and without a sandbox where the tests run as root."""
-    executable = chromium()
-    if executable is None:
-        absent("no Chromium: install it, or name it in COURSEKIT_CHROMIUM")
+    if "browser" in missing():
+        pytest.fail(missing()["browser"], pytrace=False)
     is_root = hasattr(os, "geteuid") and os.geteuid() == 0
     arguments = [*FLAGS, "--no-sandbox"] if is_root else FLAGS
     with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=executable, args=arguments)
+        launched = playwright.chromium.launch(executable_path=chromium(), args=arguments)
         yield launched
         launched.close()
 
 
 @pytest.fixture(scope="session")
 def book() -> Path:
-    """The folder of the rendered book: COURSEKIT_BOOK, else build/book/html."""
-    folder = Path(os.environ.get("COURSEKIT_BOOK", ROOT / "build" / "book" / "html")).resolve()
-    if not (folder / "index.html").is_file():
-        absent(f"the book is not built: run `make book` (looked in {folder.name}/)")
-    return folder
+    """The folder of the rendered book."""
+    if "book" in missing():
+        pytest.fail(missing()["book"], pytrace=False)
+    return book_folder()
 
 
 @pytest.fixture(scope="session")
