@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from coursekit.claims.citations import cited
 from coursekit.claims.course import find_root
 from coursekit.claims.records import append_run, read_runs, record_path, run_seed, shown_runs
 from coursekit.claims.stated import (
@@ -161,7 +162,7 @@ class Claim:
             recorded += f" min – median – max, {len(self.runs)} {many}"
         return [
             f"figure{unit}",
-            f"paper [{', '.join(self.stated.sources)}]",
+            f"paper ({cited(find_root(), self.stated.sources)})",
             "this run (seed 0)",
             recorded,
         ]
@@ -251,7 +252,7 @@ def _ledger_rows(root: Path, stated: Stated) -> list[list[str]]:
     measured = list(runs[-1]["figures"]) if runs else []
     names = [*measured, *(name for name in stated.paper if name not in measured)]
     unit = f" ({stated.unit})" if stated.unit else ""
-    keys = f" [{', '.join(stated.sources)}]"
+    keys = f" ({cited(root, stated.sources)})"
     rows = [
         [
             "",

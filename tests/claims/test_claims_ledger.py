@@ -91,7 +91,7 @@ def record(root: Path, seeds: int, code: str | None = None, small: float = 1.0) 
 def test_a_claim_shows_the_paper_this_run_and_the_record(root):
     record(root, 5)
     shown = repr(state())
-    assert "paper [Author2015]" in shown
+    assert "paper (Author2015)" in shown
     assert "5 seeds" in shown
     assert "2.00 – 4.00 – 6.00" in shown
     assert "holds on 5 of 5 recorded seeds (" in shown
