@@ -3,6 +3,7 @@
 import ast
 import re
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -85,3 +86,14 @@ def test_chapters_import_names_from_rooms_without_alias_star_or_path_tricks():
                 if isinstance(node, ast.Import):
                     assert not any(n.name.startswith("coursekit") for n in node.names), page.name
             assert "sys.path" not in code, page.name
+
+
+def test_no_line_of_prose_is_lost_or_turned_into_a_list_by_where_it_was_wrapped():
+    for page in sorted([*ROOT.glob("book/*.md"), *ROOT.glob("book/*/*.md")]):
+        prose = re.sub(r"^(`{3,}).*?^\1", "", page.read_text(), flags=re.S | re.M)
+        lines = prose.splitlines()
+        for before, line in pairwise(lines):
+            assert not line.startswith("%"), f"{page.name}: MyST drops the line {line!r}"
+            item = re.match(r"(\d+)\. ", line)
+            within = before.strip() and not re.match(r"\s*(\d+\.|[-*]) |\s{2,}", before)
+            assert not (item and within), f"{page.name}: {line!r} begins a list"
