@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import os
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -212,18 +213,43 @@ def verdict(stated: Stated, runs: Sequence[Mapping[str, Any]], current: bool, he
 
 
 @dataclass(frozen=True)
-class Ledger:
-    """All claims of the book as one table."""
+class Entry:
+    """A claim of the ledger.
 
+    Attributes:
+        title: Title of the chapter.
+        link: Its page.
+        head: Names of the columns.
+        rows: A figure each.
+        notes: What the record shows, and the setting.
+    """
+
+    title: str
+    link: str
     head: list[str]
     rows: list[list[str]]
-    links: dict[str, str] = field(repr=False)
+    notes: list[str]
 
     def _repr_html_(self) -> str:
-        return html_table(self.head, self.rows, [], self.links)
+        title = f'<a href="{html.escape(self.link)}">{html.escape(self.title)}</a>'
+        table = html_table(self.head, self.rows, self.notes)
+        return f'<p class="claim-title">{title}</p>{table}'
 
     def __repr__(self) -> str:
-        return text_table(self.head, self.rows, [])
+        return f"{self.title}\n{text_table(self.head, self.rows, self.notes)}"
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """All claims of the book, a table each."""
+
+    entries: list[Entry]
+
+    def _repr_html_(self) -> str:
+        return "".join(entry._repr_html_() for entry in self.entries)
+
+    def __repr__(self) -> str:
+        return "\n\n".join(map(repr, self.entries))
 
 
 def ledger(root: Path | None = None) -> Ledger:
@@ -233,37 +259,31 @@ def ledger(root: Path | None = None) -> Ledger:
         root: Folder of the course; found by itself if left out.
 
     Returns:
-        The table. The first row of a claim names the chapter and says what the record shows.
+        A table for each claim, in the order of the book.
     """
     root = root or find_root()
     if root is None:
         raise ClaimError("root must be the folder of the course: no book/_toc.yml was found")
-    claims = listed_claims(root)
-    return Ledger(
-        ["chapter", "figure", "paper", "here: min – median – max", "record"],
-        [row for stated in claims for row in _ledger_rows(root, stated)],
-        {stated.title: f"{stated.chapter}.html" for stated in claims},
-    )
+    return Ledger([_entry(root, stated) for stated in listed_claims(root)])
 
 
-def _ledger_rows(root: Path, stated: Stated) -> list[list[str]]:
+def _entry(root: Path, stated: Stated) -> Entry:
     runs, current = shown_runs(read_runs(root, stated.chapter), stated.code)
     held = sum(stated.holds(run["figures"]) for run in runs)
     measured = list(runs[-1]["figures"]) if runs else []
     names = [*measured, *(name for name in stated.paper if name not in measured)]
     unit = f" ({stated.unit})" if stated.unit else ""
-    keys = f" ({cited(root, stated.sources)})"
-    rows = [
+    return Entry(
+        stated.title,
+        f"{stated.chapter}.html",
+        [f"figure{unit}", f"paper ({cited(root, stated.sources)})", "here: min – median – max"],
         [
-            "",
-            f"{name}{unit}",
-            published(stated.paper[name]) + keys if name in stated.paper else "–",
-            spread(runs, name),
-            "",
-        ]
-        for name in names
-    ]
-    record = verdict(stated, runs, current, held)
-    rows[0][0] = stated.title
-    rows[0][-1] = f"{record} Setting: {stated.setting}" if stated.setting else record
-    return rows
+            [
+                name,
+                published(stated.paper[name]) if name in stated.paper else "–",
+                spread(runs, name),
+            ]
+            for name in names
+        ],
+        [stated.setting, verdict(stated, runs, current, held)],
+    )

@@ -53,7 +53,6 @@ def html_table(
     head: Sequence[str],
     rows: Sequence[Sequence[str]],
     notes: Sequence[str],
-    links: Mapping[str, str] | None = None,
 ) -> str:
     """Write a table in HTML that scrolls by itself where it is too wide.
 
@@ -61,20 +60,13 @@ def html_table(
         head: Names of the columns.
         rows: Cells.
         notes: Sentences under the table; empty ones are left out.
-        links: Addresses of cells, by their text.
 
     Returns:
         The HTML.
     """
-    links = links or {}
-
-    def cell(text: str) -> str:
-        shown = html.escape(text)
-        return f'<a href="{html.escape(links[text])}">{shown}</a>' if text in links else shown
-
     titles = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in head)
     body = "".join(
-        "<tr>" + "".join(f"<td>{cell(text)}</td>" for text in row) + "</tr>" for row in rows
+        "<tr>" + "".join(f"<td>{html.escape(text)}</td>" for text in row) + "</tr>" for row in rows
     )
     below = "".join(f"<p>{html.escape(note)}</p>" for note in notes if note)
     return (
