@@ -153,7 +153,7 @@ def release(
 
 @app.command()
 def check(
-    notebook: Annotated[Path, typer.Argument(help="Your notebook of an exercise.")],
+    notebook: Annotated[Path, typer.Argument(readable=False, help="Your notebook of an exercise.")],
     timeout: Annotated[float, typer.Option(min=1, help="Seconds that one cell may take.")] = 60,
 ) -> None:
     """Run your notebook and show, task by task, what passed and what went wrong."""

@@ -6,6 +6,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -68,6 +70,15 @@ def test_json_that_is_no_notebook_is_one_clear_line(tmp_path):
     path = tmp_path / "broken.ipynb"
     path.write_text('{"cells": 3}')
     assert_one_clear_line(coursekit("check", path), "broken.ipynb")
+
+
+def test_a_notebook_that_may_not_be_read_is_one_clear_line(tmp_path):
+    path = tmp_path / "closed.ipynb"
+    path.write_text("{}")
+    path.chmod(0)
+    if os.access(path, os.R_OK):
+        pytest.skip("this user may read every file")
+    assert_one_clear_line(coursekit("check", path), "closed.ipynb")
 
 
 def test_a_folder_in_place_of_a_notebook_is_one_clear_line(tmp_path):
