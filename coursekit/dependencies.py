@@ -11,6 +11,7 @@ What reading cannot see: a statement that changes an object through another name
 from __future__ import annotations
 
 import ast
+import copy
 import hashlib
 import re
 import symtable
@@ -346,8 +347,26 @@ def _one_name_each(node: ast.stmt) -> list[ast.stmt]:
     return [node]
 
 
+class _OwnScopes(ast.NodeTransformer):
+    """Turn comprehensions into generators, whose variables are their own in every version.
+
+    Python 3.12 began to count the variables of the others among those of the code around them.
+    """
+
+    def visit_ListComp(self, node: ast.ListComp) -> ast.AST:
+        return self.generic_visit(ast.GeneratorExp(node.elt, node.generators))
+
+    def visit_SetComp(self, node: ast.SetComp) -> ast.AST:
+        return self.generic_visit(ast.GeneratorExp(node.elt, node.generators))
+
+    def visit_DictComp(self, node: ast.DictComp) -> ast.AST:
+        pair = ast.Tuple([node.key, node.value], ast.Load())
+        return self.generic_visit(ast.GeneratorExp(pair, node.generators))
+
+
 def _names(node: ast.stmt) -> tuple[frozenset[str], frozenset[str]]:
-    table = symtable.symtable(ast.unparse(node), "<cell>", "exec")
+    scoped = _OwnScopes().visit(copy.deepcopy(node))
+    table = symtable.symtable(ast.unparse(scoped), "<cell>", "exec")
     symbols = table.get_symbols()
     binds = {s.get_name() for s in symbols if s.is_assigned() or s.is_imported()}
     uses = {s.get_name() for s in symbols if s.is_referenced()}

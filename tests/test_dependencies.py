@@ -151,6 +151,16 @@ def test_a_call_on_an_imported_module_is_not_a_change_of_it():
     ]
 
 
+@pytest.mark.parametrize(
+    "comprehension", ["[f(x) for x in data]", "{f(x) for x in data}", "{x: f(x) for x in data}"]
+)
+def test_the_variable_of_a_comprehension_is_its_own_in_every_version_of_python(comprehension):
+    first, second = statements(["x = 1", f"y = {comprehension}"])
+    assert second.binds == {"y"}
+    assert second.uses == {"f", "data"}
+    assert closure([first, second], ["y"]) == [second]
+
+
 def test_later_definitions_count_as_well_as_earlier_ones():
     assert kept(["a = 1", "a = a + 1", "b = 3"], "a") == ["a = 1", "a = a + 1"]
 
