@@ -49,7 +49,7 @@ claims: setup
 	@$(COURSEKIT) claims $(CHAPTER)
 
 bench: setup
-	@$(BIN)/python -m pytest tests/benchmarks -q -s -m ""
+	@for script in tests/benchmarks/bench_*.py; do echo "$$script"; $(BIN)/python $$script || exit 1; done
 
 clean:
 	rm -rf build

@@ -20,10 +20,10 @@ from nbformat import NotebookNode
 from coursekit.errors import UserError
 from coursekit.grading.kernel import START_SECONDS, Kernel, Ran
 from coursekit.grading.layout import defined, used
+from coursekit.grading.messages import MIME
 from coursekit.grading.notebook import NAME, exercise_name, grade_id, read_notebook
 
 KNOWN = Path(__file__).parent / "known"
-MIME = "application/vnd.coursekit.check+json"
 
 
 @dataclass
