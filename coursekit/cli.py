@@ -186,7 +186,7 @@ def verify(chapters: Names = None) -> None:
 
 
 data_app = typer.Typer(
-    help="List and look at the data that the course learns from.",
+    help="List, look at and fetch the data that the course learns from.",
     invoke_without_command=True,
     rich_markup_mode=None,
 )
@@ -195,11 +195,12 @@ app.add_typer(data_app, name="data")
 
 @data_app.callback()
 def data(context: typer.Context) -> None:
-    """List and look at the data that the course learns from."""
+    """List, look at and fetch the data that the course learns from."""
     if context.invoked_subcommand is None:
-        from coursekit.data.catalog import table
+        from coursekit.data import catalog, generated
 
-        show_table(table(), "No data.")
+        show_table(catalog.table(), "No data.")
+        show_table(generated.table(), "No generators.")
 
 
 @data_app.command("show")
@@ -209,14 +210,37 @@ def data_show(
         Path | None, typer.Option(help="Where to draw samples; NAME.png here by default.")
     ] = None,
 ) -> None:
-    """Print the card of a data set and draw samples into a PNG."""
-    from coursekit.data.catalog import card, draw_samples
+    """Print the card of a data set or a generator and draw samples into a PNG."""
+    from coursekit.data.samples import card, draw
 
+    path = samples or Path(f"{name}.png")
+    if path.suffix.lower() != ".png":
+        raise UserError(f"--samples must name a .png file, got {path}")
+    if not path.parent.is_dir():
+        raise UserError(f"{path.parent} is not a folder: make it first, or name another --samples")
     try:
         typer.echo(card(name))
-        typer.echo(f"Samples: {draw_samples(name, samples or Path(f'{name}.png'))}")
+        draw(name).savefig(path, dpi=110)
     except ValueError as error:
         raise UserError(str(error)) from error
+    typer.echo(f"Samples: {path}")
+
+
+@data_app.command("get")
+def data_get(
+    name: str,
+    full: Annotated[bool, typer.Option("--full", help="Fetch the full set.")] = False,
+) -> None:
+    """Check the files of a data set, or fetch its full set by the usual loader."""
+    from coursekit.data import catalog, load
+
+    try:
+        found = load(name, full=full)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    entry = catalog.find(name)
+    place = catalog.cache_folder() if full else entry.folder
+    typer.echo(f"{name}: {found}, checked, in {place}")
 
 
 @app.command()

@@ -23,10 +23,6 @@ from pathlib import Path
 PACKAGE = "coursekit"
 FOLDER = Path(__file__).parent
 
-# The tables of data sets grow with every new set; a chapter depends only on the entries that it
-# loads, and their checksums are hashed apart.
-TABLES = frozenset({"CATALOG", "_ENTRIES"})
-
 Import = tuple[str, str | None]
 
 
@@ -235,19 +231,11 @@ def canonical(node: object) -> str:
     parts = []
     for field, value in ast.iter_fields(node):
         if field == "body" and isinstance(value, list):
-            value = [child for child in value if not _left_out(child)]
+            value = [child for child in value if not _is_docstring(child)]
         if value is None or value == [] or field in {"ctx", "kind", "type_comment"}:
             continue
         parts.append(f"{field}={canonical(value)}")
     return f"{type(node).__name__}({','.join(parts)})"
-
-
-def _left_out(node: ast.AST) -> bool:
-    if isinstance(node, ast.Assign):
-        return any(isinstance(t, ast.Name) and t.id in TABLES for t in node.targets)
-    if isinstance(node, ast.AnnAssign):
-        return isinstance(node.target, ast.Name) and node.target.id in TABLES
-    return _is_docstring(node)
 
 
 def _is_docstring(node: ast.AST) -> bool:

@@ -18,6 +18,7 @@ from coursekit.dependencies import (
     code_cells,
     code_hash,
     data_names,
+    module_files,
     source_files,
     statements,
 )
@@ -184,27 +185,34 @@ def _experiment_hash(before: Sequence[Statement], experiment: ast.expr, root: Pa
     """Hash the statements, the files of coursekit and the data that an experiment needs."""
     needed = closure(before, _used(experiment))
     sources = _sources(needed)
-    files = source_files(sources, package_folder(root))
+    files, data = with_data(sources, package_folder(root))
     digest = hashlib.sha256()
     for node in [*(s.node for s in needed), experiment]:
         digest.update(canonical(node).encode() + b"\n")
     digest.update(code_hash(*files).encode())
-    digest.update(json.dumps(data_checksums([*sources, *files]), sort_keys=True).encode())
+    digest.update(json.dumps(data, sort_keys=True).encode())
     return digest.hexdigest()[:16]
 
 
-def data_checksums(sources: Sequence[str | Path]) -> dict[str, dict[str, str]]:
-    """Find the checksums of the data sets that code loads.
+def with_data(sources: Sequence[str], folder: Path) -> tuple[list[Path], dict[str, dict[str, str]]]:
+    """Find the files of coursekit and the data sets that code needs.
+
+    `coursekit.data.load` imports the loader of an entry by name, which reading the code cannot
+    follow; the catalog tells which module it is. So a new data set changes no other hash.
 
     Args:
-        sources: Cells and files of coursekit.
+        sources: Cells, or statements of them.
+        folder: The folder of the package.
 
     Returns:
-        For each data set the SHA-256 of each file.
+        The files, those of the loaders included, and for each data set the SHA-256 of each file.
     """
     from coursekit.data.catalog import CATALOG
 
-    return {name: dict(CATALOG[name].files) for name in data_names(sources, CATALOG)}
+    files = source_files(sources, folder)
+    names = data_names([*sources, *files], CATALOG)
+    loaders = module_files((f"coursekit.data.{CATALOG[name].module}" for name in names), folder)
+    return sorted({*files, *loaders}), {name: dict(CATALOG[name].files) for name in names}
 
 
 def listed_claims(root: Path) -> list[Stated]:

@@ -1,38 +1,37 @@
 """Data that the course learns from: ``load(name)`` works with no network.
 
-The names, sizes and licenses stand in `coursekit.data.catalog`; each folder under ``files`` has a
-data card.
+Every folder under ``files`` and ``sharealike`` is one data set with its card; the modules beside
+this one hold their loaders, and generators of data with exact labels.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import Any
 
-from coursekit.data.catalog import CATALOG, DataFileError, FullDataUnavailable, check_split, find
-
-if TYPE_CHECKING:
-    from coursekit.data.images import Images
-    from coursekit.data.speech import Speech, normalize_text
+from coursekit.data.catalog import (
+    CATALOG,
+    DataFileError,
+    FullDataUnavailable,
+    check_files,
+    check_split,
+    find,
+    loader,
+)
 
 __all__ = ["CATALOG", "DataFileError", "FullDataUnavailable", "load", "normalize_text"]
 
 
-@overload
-def load(name: Literal["digits"], split: str | None = None, full: bool = False) -> Images: ...
-@overload
-def load(name: Literal["speech-en"], split: str | None = None, full: bool = False) -> Speech: ...
-@overload
-def load(name: str, split: str | None = None, full: bool = False) -> Images | Speech: ...
-def load(name: str, split: str | None = None, full: bool = False) -> Images | Speech:
-    """Load a data set.
+def load(name: str, split: str | None = None, full: bool = False) -> Any:
+    """Load a data set or pretrained weights.
 
     Args:
-        name: A name of `CATALOG`.
-        split: "train", "validation", "test", or None for all of them together.
+        name: A name of `CATALOG`; ``coursekit data`` lists them.
+        split: One of the entry's splits, "train", "validation" or "test" for most; None for all of
+            them together.
         full: Fetch the full set by its usual loader instead of the embedded extract.
 
     Returns:
-        ``Images`` or ``Speech``, by the kind of the entry.
+        The data class of the entry's loader, for example ``images.Images`` or ``speech.Speech``.
 
     Raises:
         ValueError: There is no such name or split.
@@ -43,19 +42,15 @@ def load(name: str, split: str | None = None, full: bool = False) -> Images | Sp
     Images(2,000 images of 28 x 28, 10 classes)
     """
     entry = find(name)
-    check_split(split)
-    if entry.kind == "images":
-        from coursekit.data.images import load_digits
-
-        return load_digits(split, full)
-    from coursekit.data.speech import load_speech
-
-    if full:
+    check_split(split, entry)
+    if not full:
+        check_files(name)
+    elif entry.full is None:
         raise FullDataUnavailable(
-            f"{name} has no fuller set: the embedded files are all of {entry.source}; "
+            f"{name} has no fuller set: the files here are all of {entry.source}; "
             f'use load("{name}")'
         )
-    return load_speech(name, split)
+    return loader(entry).load(entry, split, full)
 
 
 def __getattr__(name: str) -> Any:

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import zipfile
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from coursekit.data.catalog import (
     SPLITS,
     DataFileError,
+    Entry,
     FullDataUnavailable,
-    check_files,
-    check_split,
+    cache_folder,
     find,
 )
+from coursekit.data.drawing import image_sheet
 
 
 @dataclass(frozen=True)
@@ -46,26 +46,23 @@ class Images:
         return f"Images({len(self):,} images of {shape}, {len(self.classes)} classes)"
 
 
-def load_digits(split: str | None = None, full: bool = False) -> Images:
-    """Load the digits.
+def load(entry: Entry, split: str | None = None, full: bool = False) -> Images:
+    """Load labelled images.
 
     Args:
-        split: "train" (7,000), "validation" (1,000), "test" (2,000), or None for all 10,000.
-        full: Fetch MNIST instead: train 50,000, validation 10,000, test 10,000.
+        entry: An image set of the catalog.
+        split: "train", "validation", "test", or None for all of them.
+        full: Fetch MNIST instead of the digits: train 50,000, validation 10,000, test 10,000.
 
     Returns:
         The images in a fixed, shuffled order.
 
     Raises:
-        ValueError: There is no such split.
-        DataFileError: The embedded file is missing or damaged.
+        DataFileError: An embedded file cannot be read.
         FullDataUnavailable: `full` and MNIST can be neither found nor fetched.
     """
-    check_split(split)
     if full:
         return _full_mnist(split)
-    entry = find("digits")
-    check_files(entry.folder, entry.name)
     path = entry.folder / "digits.npz"
     try:
         with np.load(path, allow_pickle=False) as archive:
@@ -81,18 +78,6 @@ def load_digits(split: str | None = None, full: bool = False) -> Images:
 def _to_images(pixels: Tensor, labels: Tensor) -> Images:
     """Scale bytes to [0, 1] and name the ten classes."""
     return Images(pixels.float().div_(255), labels.long(), tuple("0123456789"))
-
-
-def cache_folder() -> Path:
-    """Say where full data sets are kept.
-
-    Returns:
-        ``COURSEKIT_CACHE`` if it is set, else the user's cache folder.
-    """
-    if "COURSEKIT_CACHE" in os.environ:
-        return Path(os.environ["COURSEKIT_CACHE"])
-    base = os.environ.get("LOCALAPPDATA") if os.name == "nt" else os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "coursekit"
 
 
 def _full_mnist(split: str | None) -> Images:
@@ -116,32 +101,17 @@ def _full_mnist(split: str | None) -> Images:
     return _to_images(pixels[start:stop], labels[start:stop])
 
 
-def draw_samples(name: str, path: Path, columns: int = 20) -> Path:
-    """Draw rows of images, one row a class.
+def draw(name: str) -> Figure:
+    """Draw rows of training images, one row a class.
 
     Args:
         name: An image set of the catalog.
-        path: The PNG to write.
-        columns: Images a row.
 
     Returns:
-        The path written.
+        The figure.
     """
-    from matplotlib.figure import Figure
-
-    data = {"digits": load_digits}[name]("train")
-    rows = [data.images[data.labels == k][:columns] for k in range(len(data.classes))]
-    sheet = torch.cat([torch.cat(list(row), dim=1) for row in rows])  # (rows·height, columns·width)
-    height, width = data.images.shape[1:]
-    figure = Figure(figsize=(columns * 0.45, len(rows) * 0.45 + 0.4), layout="constrained")
-    axes = figure.subplots()
-    axes.imshow(sheet.numpy(), cmap="gray_r", vmin=0, vmax=1)
-    axes.set_xticks([])
-    axes.set_yticks([height * (k + 0.5) for k in range(len(rows))], data.classes)
-    axes.set_ylabel("class")
-    axes.set_title(f"{name}: the first {columns} training images of each class")
-    axes.hlines(
-        [height * k - 0.5 for k in range(1, len(rows))], -0.5, columns * width - 0.5, lw=0.3
-    )
-    figure.savefig(path, dpi=120)
-    return path
+    columns = 20
+    data = load(find(name), "train")
+    rows = [list(data.images[data.labels == k][:columns]) for k in range(len(data.classes))]
+    title = f"{name}: the first {columns} training images of each class"
+    return image_sheet(rows, data.classes, title)

@@ -14,9 +14,11 @@ from typing import overload
 import soundfile
 import torch
 from jaxtyping import Float
+from matplotlib.figure import Figure
 from torch import Tensor
 
-from coursekit.data.catalog import DataFileError, check_file, check_files, check_split, find
+from coursekit.data.catalog import DataFileError, Entry, check_file, find
+from coursekit.data.drawing import sound_sheet
 
 SAMPLE_RATE = 8000
 DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
@@ -134,13 +136,16 @@ def read_transcripts(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
 
 
-def load_speech(name: str, split: str | None = None, speech_only: bool = True) -> Speech:
+def load(
+    entry: Entry, split: str | None = None, full: bool = False, speech_only: bool = True
+) -> Speech:
     """Load a set of recorded speech.
 
     Args:
-        name: A speech set of the catalog.
+        entry: A speech set of the catalog.
         split: "train", "validation", "test", or None for all. No text, spelled by
             `normalize_text`, stands in two of them.
+        full: Has no effect; the files are all there is.
         speech_only: Leave out the tones and silences, whose text is empty and which belong to
             no split.
 
@@ -148,12 +153,8 @@ def load_speech(name: str, split: str | None = None, speech_only: bool = True) -
         The clips in the order of their names.
 
     Raises:
-        ValueError: There is no such name or split.
-        DataFileError: An embedded file is missing or damaged.
+        DataFileError: A clip is missing or damaged.
     """
-    check_split(split)
-    entry = find(name)
-    check_files(entry.folder, name)
     rows = [
         row
         for row in read_transcripts(entry.folder)
@@ -161,7 +162,7 @@ def load_speech(name: str, split: str | None = None, speech_only: bool = True) -
     ]
     paths = [entry.folder / row["path"] for row in rows]
     for path, row in zip(paths, rows, strict=True):
-        check_file(path, row["sha256"], name)
+        check_file(path, row["sha256"], entry)
     return Speech(
         waveforms=Waveforms(paths),
         texts=[row["text"] for row in rows],
@@ -198,35 +199,22 @@ def read_clip(path: Path) -> Float[Tensor, " samples"]:
     return torch.from_numpy(samples).clamp_(-1, 1)
 
 
-def draw_samples(name: str, path: Path, clips: int = 4) -> Path:
-    """Draw waveforms and spectrograms of a few clips.
+def draw(name: str) -> Figure:
+    """Draw waveforms and spectrograms of a few validation clips, spread by their length.
 
     Args:
         name: A speech set of the catalog.
-        path: The PNG to write.
-        clips: How many clips, spread over the validation clips by length.
 
     Returns:
-        The path written.
+        The figure.
     """
-    from matplotlib.figure import Figure
-
-    data = load_speech(name, "validation")
+    clips = 8
+    data = load(find(name), "validation")
     by_length = sorted(range(len(data)), key=data.seconds.__getitem__)
     chosen = [by_length[int(len(data) * (k + 0.5) / clips)] for k in range(clips)]
-    figure = Figure(figsize=(3.2 * clips, 4.5), layout="constrained")
-    axes = figure.subplots(2, clips, squeeze=False)
-    for column, i in enumerate(chosen):
-        samples = data.waveforms[i].numpy()
-        top, bottom = axes[0, column], axes[1, column]
-        top.plot([k / data.sample_rate for k in range(len(samples))], samples, lw=0.4)
-        top.set_ylim(-1, 1)
-        top.set_title(f"{data.names[i]}\n{data.texts[i][:38]}", fontsize=8)
-        bottom.specgram(samples + 1e-6, NFFT=256, Fs=data.sample_rate, noverlap=192, cmap="magma")
-        bottom.set_xlabel("time in s")
-        top.set_xlim(0, len(samples) / data.sample_rate)
-        bottom.set_xlim(0, len(samples) / data.sample_rate)
-    axes[0, 0].set_ylabel("amplitude")
-    axes[1, 0].set_ylabel("frequency in Hz")
-    figure.savefig(path, dpi=110)
-    return path
+    return sound_sheet(
+        [data.waveforms[i] for i in chosen],
+        data.sample_rate,
+        [f"{data.names[i]}: {data.texts[i][:60]}" for i in chosen],
+        f"{name}: validation clips from the shortest to the longest",
+    )

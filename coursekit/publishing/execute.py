@@ -33,8 +33,8 @@ from nbclient.exceptions import CellControlSignal, CellExecutionError, DeadKerne
 from coursekit.claims import ledger
 from coursekit.claims.course import listed_pages, package_folder
 from coursekit.claims.records import record_path
-from coursekit.claims.stated import data_checksums
-from coursekit.dependencies import code_hash, source_files
+from coursekit.claims.stated import with_data
+from coursekit.dependencies import code_hash
 from coursekit.errors import UserError
 
 CELL_SECONDS = 300
@@ -260,8 +260,7 @@ def code_parts(root: Path, page: str, sources: list[str]) -> dict[str, Any]:
     """
     folder = package_folder(root)
     try:
-        files = source_files(sources, folder)
-        data = data_checksums([*sources, *files])
+        files, data = with_data(sources, folder)
     except SyntaxError as error:
         raise BookFailed(f"book/{page}.md: {error.msg} in: {error.text}") from error
     texts = [path.read_text(encoding="utf-8") for path in files]

@@ -1,30 +1,35 @@
 """The whole catalog, walked with the network blocked."""
 
-import dataclasses
+import importlib.util
 import shutil
 import subprocess
 import sys
 
 import pytest
-import torch
 
-from coursekit.data import CATALOG, DataFileError, FullDataUnavailable, catalog, load
+from coursekit.data import CATALOG, DataFileError, FullDataUnavailable, catalog, load, samples
+from coursekit.data.generated import GENERATORS
 
 NAMES = sorted(CATALOG)
-SPLITS = ("train", "validation", "test")
+EMBEDDED = [name for name in NAMES if CATALOG[name].package is None]
+SPLIT = [name for name in NAMES if CATALOG[name].splits]
 
 
 @pytest.fixture
 def copied(tmp_path, monkeypatch):
-    """Copy an entry's embedded files to where they can be damaged."""
+    """Copy an entry's files to where they can be damaged, and read its card from there."""
 
     def copy(name):
-        folder = tmp_path / "files"
-        shutil.copytree(CATALOG[name].folder, folder / name)
-        monkeypatch.setattr(catalog, "FILES", folder)
-        return folder / name
+        entry = CATALOG[name]
+        folder = tmp_path.joinpath(*entry.card.parent.parts[-4:])
+        shutil.copytree(entry.card.parent, folder)
+        moved = catalog.read_card(folder / "CARD.md")
+        monkeypatch.setattr(catalog, "CATALOG", {**CATALOG, name: moved})
+        catalog.check_files.cache_clear()
+        return folder
 
-    return copy
+    yield copy
+    catalog.check_files.cache_clear()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -32,45 +37,50 @@ def test_entry_loads_with_the_number_of_examples_it_states(name):
     assert len(load(name)) == CATALOG[name].examples
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_splits_add_up_to_the_whole(name):
-    assert sum(len(load(name, split)) for split in SPLITS) == len(load(name))
+@pytest.mark.parametrize("name", SPLIT)
+def test_splits_have_the_sizes_they_state_and_add_up_to_the_whole(name):
+    counts = CATALOG[name].splits
+    assert {split: len(load(name, split)) for split in counts} == dict(counts)
+    assert sum(counts.values()) == CATALOG[name].examples
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_two_loads_are_equal(name):
-    first, second = load(name, "test"), load(name, "test")
-    for field in dataclasses.fields(first):
-        a, b = getattr(first, field.name), getattr(second, field.name)
-        if isinstance(a, torch.Tensor):
-            assert torch.equal(a, b)
-        elif field.name == "waveforms":
-            assert all(map(torch.equal, a, b))
-        else:
-            assert a == b
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_every_embedded_file_has_the_recorded_checksum(name):
+def test_every_file_has_the_recorded_checksum(name):
     entry = CATALOG[name]
+    assert entry.files
     for path, sha256 in entry.files.items():
         assert catalog.sha256_file(entry.folder / path) == sha256
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_card_states_license_source_checksum_and_how_to_rebuild(name):
+def test_card_states_license_source_checksum_and_biases(name):
     entry, card = CATALOG[name], catalog.card(name)
     assert card.startswith(f"# {name}\n")
-    assert entry.license in card
-    for sha256 in entry.files.values():
-        assert sha256 in card
-    assert f"python -m coursekit.data.sources.{name.replace('-', '_')}" in card
-    assert (entry.folder / "LICENSE").is_file()
-    assert entry.source.split()[1] in card
+    for fact in (entry.license, entry.source, entry.attribution, *entry.files.values()):
+        assert fact in card
+    for section in ("Format", "Counts", "Biases and traps"):
+        assert f"\n## {section}\n" in card
+    assert any(character.isdigit() for character in entry.source), "the source names a version"
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_embedded_entry_has_its_license_and_a_script_that_rebuilds_it(name):
+    entry = CATALOG[name]
+    assert (entry.card.parent / "LICENSE").is_file()
+    module = entry.rebuild.split()[2]
+    assert module.startswith("coursekit.data.sources.")
+    assert importlib.util.find_spec(module)
+
+
+def test_copyleft_data_stand_in_the_folder_that_the_package_leaves_out():
+    for entry in CATALOG.values():
+        if entry.package is None:
+            copyleft = any(mark in entry.license for mark in ("-SA", "GPL"))
+            assert entry.sharealike == copyleft, entry.name
 
 
 def test_embedded_files_keep_to_the_budget():
-    assert sum(entry.size for entry in CATALOG.values()) < 80e6
+    assert sum(CATALOG[name].size for name in EMBEDDED) < 80e6
 
 
 def test_table_has_a_row_an_entry():
@@ -81,34 +91,45 @@ def test_table_has_a_row_an_entry():
     assert rows["speech-en"]["size"] == "4.6 MB"
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_samples_are_drawn_into_a_png(name, tmp_path):
-    path = catalog.draw_samples(name, tmp_path / "samples.png")
-    assert path.read_bytes().startswith(b"\x89PNG")
+@pytest.mark.parametrize("name", [*NAMES, *GENERATORS])
+def test_samples_are_drawn(name, tmp_path):
+    samples.draw(name).savefig(tmp_path / "samples.png")
+    assert (tmp_path / "samples.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_generator_is_described_by_its_docstring(name):
+    assert samples.card(name).startswith(f"# {name}\n\nGenerated by `coursekit.data.")
+    assert len(samples.card(name)) > 200
 
 
 def test_unknown_name_lists_the_names():
-    with pytest.raises(ValueError, match=r"digits, speech-en, got 'digit'"):
+    with pytest.raises(ValueError, match=r"digits, .*speech-en, .*got 'digit'"):
         load("digit")
-    with pytest.raises(ValueError, match=r"digits, speech-en, got ''"):
-        catalog.card("")
+    with pytest.raises(ValueError, match=r"digits, .*, got ''"):
+        samples.card("")
+    with pytest.raises(ValueError, match=r"digits, .*, got 'digit'"):
+        samples.draw("digit")
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_unknown_split_lists_the_splits(name):
-    with pytest.raises(ValueError, match=r"train, validation, test or None, got 'dev'"):
+    names = ", ".join(CATALOG[name].splits)
+    says = f"{names} or None, got 'dev'" if names else "has no splits: .* got 'dev'"
+    with pytest.raises(ValueError, match=says):
         load(name, "dev")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EMBEDDED)
 def test_missing_file_says_what_to_do(name, copied):
     folder = copied(name)
     (folder / next(iter(CATALOG[name].files))).unlink()
-    with pytest.raises(DataFileError, match=r"is missing; reinstall coursekit"):
+    remedy = "rebuild it: python -m" if CATALOG[name].sharealike else "reinstall coursekit"
+    with pytest.raises(DataFileError, match=rf"is missing; .*{remedy}"):
         load(name)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EMBEDDED)
 def test_one_changed_byte_is_detected(name, copied):
     path = copied(name) / next(iter(CATALOG[name].files))
     content = bytearray(path.read_bytes())
@@ -125,16 +146,44 @@ def test_truncated_clip_is_detected(copied):
         load("speech-en")
 
 
-def test_full_set_without_network_names_the_offline_default(tmp_path, monkeypatch):
+def test_data_left_out_by_the_package_are_found_in_the_cache(copied, tmp_path, monkeypatch):
+    folder = copied("speech-en")
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("COURSEKIT_CACHE", str(cache))
+    shutil.copytree(folder, cache / "sharealike" / "speech-en")
+    (folder / "transcripts.tsv").unlink()
+    assert len(load("speech-en", "test")) == CATALOG["speech-en"].splits["test"]
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if CATALOG[name].full])
+def test_full_set_without_network_names_the_offline_default(name, tmp_path, monkeypatch):
     monkeypatch.setenv("COURSEKIT_CACHE", str(tmp_path))
-    with pytest.raises(FullDataUnavailable, match=r'use the 10,000 digits.*load\("digits"\)') as e:
-        load("digits", full=True)
-    assert "\n" not in str(e.value)
+    with pytest.raises(FullDataUnavailable, match=rf'load\("{name}"\)') as error:
+        load(name, full=True)
+    assert "\n" not in str(error.value)
 
 
-def test_full_speech_is_refused_because_the_extract_is_all():
-    with pytest.raises(FullDataUnavailable, match=r'no fuller set.*load\("speech-en"\)'):
-        load("speech-en", full=True)
+@pytest.mark.parametrize("name", [name for name in NAMES if not CATALOG[name].full])
+def test_full_set_is_refused_where_the_extract_is_all(name):
+    with pytest.raises(FullDataUnavailable, match=rf'no fuller set.*load\("{name}"\)'):
+        load(name, full=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("# digits\n", "must begin with a front matter"),
+        ("---\nname: [\n---\n# digits\n", "cannot be read"),
+        ("---\nname: digits\n---\n# digits\n", "missing .* required"),
+    ],
+)
+def test_damaged_card_is_named(text, says, tmp_path):
+    path = tmp_path / "digits" / "CARD.md"
+    path.parent.mkdir()
+    path.write_text(text)
+    with pytest.raises(DataFileError, match=says) as error:
+        catalog.read_card(path)
+    assert str(path) in str(error.value)
 
 
 def test_listing_imports_neither_torch_nor_matplotlib():

@@ -8,7 +8,8 @@ import torch
 
 from coursekit.data import CATALOG, DataFileError, load
 from coursekit.data.sources import speech_en as source
-from coursekit.data.speech import load_speech, normalize_text, read_clip, read_transcripts
+from coursekit.data.speech import load as load_speech
+from coursekit.data.speech import normalize_text, read_clip, read_transcripts
 
 SPLITS = {"train": 426, "validation": 64, "test": 61}
 FOLDER = CATALOG["speech-en"].folder
@@ -78,7 +79,7 @@ def test_decoded_clips_have_the_stated_length_type_and_range():
 
 @pytest.mark.slow
 def test_every_clip_decodes():
-    data = load_speech("speech-en", speech_only=False)
+    data = load_speech(CATALOG["speech-en"], speech_only=False)
     assert len(data) == 568
     for waveform, seconds in zip(data.waveforms, data.seconds, strict=True):
         assert len(waveform) == pytest.approx(seconds * 8000, abs=8)

