@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from coursekit.data.readers.files import ReadError, shown, text_lines
 
 MAX_LINE = 10_000
-MAX_STORY = 10_000
+MAX_STORY = 1_000
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _NUMBER = re.compile(r"[1-9][0-9]{0,5}")
 
@@ -49,7 +49,7 @@ def read_babi(path: str | os.PathLike[str]) -> list[Question]:
 
     Args:
         path: A file such as ``qa1_single-supporting-fact_train.txt``. Every line ends in a
-            newline, has at most 10,000 bytes, and a story has at most 10,000 lines.
+            newline, has at most 10,000 bytes, and a story has at most 1,000 lines.
 
     Returns:
         The questions in the order of the file. Earlier questions are no part of a story.
