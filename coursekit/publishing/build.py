@@ -34,13 +34,28 @@ def build_book(root: Path, jobs: int | None = None) -> Path:
         The file to open.
 
     Raises:
-        UserError: A tool is missing, a cell failed, or Sphinx warned.
+        UserError: A tool is missing, a cell failed, Sphinx warned, or another build of this folder
+            is under way.
     """
     require_tools()
-    from coursekit.publishing.execute import BookFailed, build_folder, execute_book
+    from filelock import FileLock, Timeout
+
+    from coursekit.publishing.execute import build_folder
 
     root = root.resolve()
     folder = build_folder(root)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / "lock", timeout=0)
+    try:
+        with lock:
+            return _build(root, folder, jobs)
+    except Timeout as error:
+        raise UserError(f"another build writes to {folder}: wait until it has ended") from error
+
+
+def _build(root: Path, folder: Path, jobs: int | None) -> Path:
+    from coursekit.publishing.execute import BookFailed, execute_book
+
     page = folder / "html" / "index.html"
     start = time.perf_counter()
     keys = [execution.key for execution in execute_book(root, jobs=jobs)]

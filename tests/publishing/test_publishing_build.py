@@ -1,6 +1,7 @@
 """The book as it is written: current, complete, and never with a warning."""
 
 import pytest
+from filelock import FileLock
 
 pytest.importorskip("jupyter_book")
 pytest.importorskip("mathjax")
@@ -16,6 +17,16 @@ CELL = "from coursekit.toy import value\nprint('value is', value())"
 def test_missing_tools_are_named_with_the_command_that_installs_them(course, monkeypatch):
     monkeypatch.setattr(build, "NEEDS", ("jupyter_book", "no_such_tool"))
     with pytest.raises(UserError, match=r"needs no_such_tool: run pip install .*\[book\]"):
+        build_book(course.root)
+
+
+def test_a_second_build_of_the_same_folder_is_told_to_wait(course):
+    folder = course.root / "build" / "book"
+    folder.mkdir(parents=True)
+    with (
+        FileLock(folder / "lock"),
+        pytest.raises(UserError, match=r"another build writes to .*build.book: wait"),
+    ):
         build_book(course.root)
 
 
