@@ -1,12 +1,18 @@
-"""The card and a picture of anything that has a name: an entry of the catalog or a generator."""
+"""The card and a picture of anything that has a name: an entry of the catalog or a generator.
+
+The command line prints and saves them; the book's page of the data shows them.
+"""
 
 from __future__ import annotations
 
+import io
+import re
 from typing import TYPE_CHECKING
 
 from coursekit.data import catalog, generated
 
 if TYPE_CHECKING:
+    from IPython.display import Image, Markdown
     from matplotlib.figure import Figure
 
 
@@ -42,6 +48,44 @@ def draw(name: str) -> Figure:
         return generated.module(name).draw(name)
     catalog.check_files(_known(name))
     return catalog.loader(catalog.find(name)).draw(name)
+
+
+def show_samples(name: str) -> Image:
+    """Show the picture of `draw` in a notebook.
+
+    Args:
+        name: A name of the catalog or of the generators.
+
+    Returns:
+        The picture, for the last line of a cell.
+
+    Raises:
+        ValueError: There is no such name.
+    """
+    from IPython.display import Image
+
+    buffer = io.BytesIO()
+    draw(name).savefig(buffer, format="png", dpi=100)
+    return Image(buffer.getvalue(), format="png")
+
+
+def show_card(name: str) -> Markdown:
+    """Show the text of `card` in a notebook.
+
+    Headings become bold lines, so that they do not mix with those of the page.
+
+    Args:
+        name: A name of the catalog or of the generators.
+
+    Returns:
+        The card, for the last line of a cell.
+
+    Raises:
+        ValueError: There is no such name.
+    """
+    from IPython.display import Markdown
+
+    return Markdown(re.sub(r"^#+ (.*)$", r"**\1**", card(name), flags=re.MULTILINE))
 
 
 def _known(name: str) -> str:

@@ -103,6 +103,14 @@ def test_generator_is_described_by_its_docstring(name):
     assert len(samples.card(name)) > 200
 
 
+def test_a_notebook_shows_the_picture_and_the_card_without_headings():
+    assert samples.show_samples("digits").data.startswith(b"\x89PNG")
+    card = samples.show_card("digits").data
+    assert card.startswith("**digits**\n")
+    assert "\n**Biases and traps**\n" in card
+    assert not any(line.startswith("#") for line in card.splitlines())
+
+
 def test_unknown_name_lists_the_names():
     with pytest.raises(ValueError, match=r"digits, .*speech-en, .*got 'digit'"):
         load("digit")
