@@ -1,69 +1,27 @@
-"""Recorded speech with transcripts, one Ogg Opus file a clip."""
+"""Recorded speech with transcripts in five languages, one Ogg Opus file a clip."""
 
 from __future__ import annotations
 
 import csv
-import os
-import re
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+import textwrap
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import overload
 
-import soundfile
-import torch
-from jaxtyping import Float
 from matplotlib.figure import Figure
-from torch import Tensor
 
-from coursekit.data.catalog import DataFileError, Entry, check_file, find
+from coursekit.data.catalog import Entry, check_file, find
+from coursekit.data.clips import Waveforms
 from coursekit.data.drawing import sound_sheet
+from coursekit.data.spelling import LATIN, normalize_text
+
+__all__ = ["DIGIT_NAMES", "LETTER_NAMES", "SAMPLE_RATE", "Speech", "load", "normalize_text"]
 
 SAMPLE_RATE = 8000
-DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
-# What the speaker says for the written forms that are not letters: "28.8 kilobit", "dial 500".
-SPOKEN = {"28.8": " twenty eight point eight ", "500": " five hundred ", "*": " star "}
-SPOKEN |= {"#": " pound "} | {str(digit): f" {word} " for digit, word in enumerate(DIGITS)}
-
-
-class Waveforms(Sequence[Tensor]):
-    """Clips that are decoded when they are first asked for, and kept.
-
-    Decoding all 24 minutes takes seconds; most uses need the short clips only. Iteration and
-    slices decode on all cores, because libsndfile works without the interpreter's lock.
-
-    Args:
-        paths: The Ogg files.
-    """
-
-    def __init__(self, paths: Sequence[Path]):
-        self._paths = list(paths)
-        self._decoded: dict[Path, Tensor] = {}
-
-    def __len__(self) -> int:
-        return len(self._paths)
-
-    @overload
-    def __getitem__(self, index: int) -> Tensor: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Tensor]: ...
-    def __getitem__(self, index: int | slice) -> Tensor | list[Tensor]:
-        if isinstance(index, slice):
-            return self._decode(self._paths[index])
-        return self._decode([self._paths[index]])[0]
-
-    def __iter__(self) -> Iterator[Tensor]:
-        return iter(self[:])
-
-    def _decode(self, paths: list[Path]) -> list[Tensor]:
-        missing = [path for path in paths if path not in self._decoded]
-        if len(missing) > 1:
-            with ThreadPoolExecutor(os.cpu_count()) as pool:
-                self._decoded.update(zip(missing, pool.map(read_clip, missing), strict=True))
-        elif missing:
-            self._decoded[missing[0]] = read_clip(missing[0])
-        return [self._decoded[path] for path in paths]
+# Clips of the same name say the same in every language. These are in all five; the Russian
+# speaker, too, names the letters a to z.
+DIGIT_NAMES = tuple(f"digits/{digit}" for digit in range(10))
+LETTER_NAMES = tuple(f"letters/{letter}" for letter in LATIN)
 
 
 @dataclass(frozen=True)
@@ -77,14 +35,16 @@ class Speech:
         sample_rate: Samples a second.
         seconds: Length of each clip, known without decoding it.
         paths: The Ogg file of each clip.
+        language: Two letters, as `normalize_text` takes them.
     """
 
-    waveforms: Sequence[Float[Tensor, " samples"]]
+    waveforms: Waveforms
     texts: list[str]
     names: list[str]
     sample_rate: int
     seconds: list[float]
     paths: list[Path]
+    language: str = "en"
 
     def __len__(self) -> int:
         return len(self.names)
@@ -104,23 +64,57 @@ class Speech:
         """
         return self.paths[index]
 
+    def select(self, prefix: str) -> Speech:
+        """Choose the clips whose names begin alike, such as "digits/" or "letters/".
 
-def normalize_text(text: str) -> str:
-    """Spell a transcript in the letters a to z, the apostrophe and single spaces.
+        Args:
+            prefix: Beginning of the name.
 
-    Args:
-        text: A transcript as published.
+        Returns:
+            These clips, in the order of this set.
 
-    Returns:
-        What the speaker says, digits and signs in words.
+        Raises:
+            ValueError: No name begins so.
+        """
+        indices = [i for i, name in enumerate(self.names) if name.startswith(prefix)]
+        if not indices:
+            raise ValueError(
+                f"prefix must begin one of the {len(self)} names, such as {self.names[0]!r}, "
+                f"got {prefix!r}"
+            )
+        return self._at(indices)
 
-    >>> normalize_text("Press 1, or # to re-record it; don't wait.")
-    "press one or pound to re record it don't wait"
-    """
-    written = "|".join(map(re.escape, SPOKEN))  # "500" stands before "5", so it is tried first
-    text = re.sub(written, lambda match: SPOKEN[match.group()], text.lower())
-    words = re.sub(r"[^a-z' ]", " ", text).split()
-    return " ".join(word for word in (word.strip("'") for word in words) if word)
+    def pick(self, names: Iterable[str]) -> Speech:
+        """Choose clips by name, such as `DIGIT_NAMES`: the same words in every language.
+
+        Args:
+            names: Names of clips.
+
+        Returns:
+            These clips, in this order.
+
+        Raises:
+            ValueError: Some are not in this set; a split holds only a part of them.
+        """
+        position = {name: index for index, name in enumerate(self.names)}
+        wanted = list(names)
+        missing = [name for name in wanted if name not in position]
+        if missing:
+            raise ValueError(
+                f"names must be clips of this set, got {', '.join(map(repr, missing[:5]))} "
+                f"({len(missing)} of {len(wanted)} are missing)"
+            )
+        return self._at([position[name] for name in wanted])
+
+    def _at(self, indices: Sequence[int]) -> Speech:
+        return replace(
+            self,
+            waveforms=self.waveforms.pick(indices),
+            texts=[self.texts[i] for i in indices],
+            names=[self.names[i] for i in indices],
+            seconds=[self.seconds[i] for i in indices],
+            paths=[self.paths[i] for i in indices],
+        )
 
 
 def read_transcripts(folder: Path) -> list[dict[str, str]]:
@@ -146,8 +140,8 @@ def load(
         split: "train", "validation", "test", or None for all. No text, spelled by
             `normalize_text`, stands in two of them.
         full: Has no effect; the files are all there is.
-        speech_only: Leave out the tones and silences, whose text is empty and which belong to
-            no split.
+        speech_only: Leave out the clips whose text is empty and which belong to no split: tones,
+            silences, and in some languages speech that the publisher did not transcribe.
 
     Returns:
         The clips in the order of their names.
@@ -164,39 +158,14 @@ def load(
     for path, row in zip(paths, rows, strict=True):
         check_file(path, row["sha256"], entry)
     return Speech(
-        waveforms=Waveforms(paths),
+        waveforms=Waveforms(paths, SAMPLE_RATE),
         texts=[row["text"] for row in rows],
         names=[row["name"] for row in rows],
         sample_rate=SAMPLE_RATE,
         seconds=[float(row["seconds"]) for row in rows],
         paths=paths,
+        language=entry.name.removeprefix("speech-"),
     )
-
-
-def read_clip(path: Path) -> Float[Tensor, " samples"]:
-    """Decode a clip.
-
-    Args:
-        path: A mono sound file at 8 kHz.
-
-    Returns:
-        float32 of shape (samples,) in [-1, 1].
-
-    Raises:
-        DataFileError: It cannot be decoded, or is not mono at 8 kHz.
-    """
-    try:
-        samples, rate = soundfile.read(path, dtype="float32")
-    except soundfile.LibsndfileError as error:
-        raise DataFileError(
-            f"{path} cannot be decoded ({error}); soundfile needs a libsndfile with Opus: "
-            "pip install --force-reinstall soundfile"
-        ) from error
-    if rate != SAMPLE_RATE or samples.ndim != 1:
-        raise DataFileError(
-            f"{path} must be mono at {SAMPLE_RATE} Hz, got {rate} Hz and shape {samples.shape}"
-        )
-    return torch.from_numpy(samples).clamp_(-1, 1)
 
 
 def draw(name: str) -> Figure:
@@ -215,6 +184,9 @@ def draw(name: str) -> Figure:
     return sound_sheet(
         [data.waveforms[i] for i in chosen],
         data.sample_rate,
-        [f"{data.names[i]}: {data.texts[i][:60]}" for i in chosen],
+        [
+            f"{data.names[i]}: {textwrap.shorten(data.texts[i], 60, placeholder=' …')}"
+            for i in chosen
+        ],
         f"{name}: validation clips from the shortest to the longest",
     )
