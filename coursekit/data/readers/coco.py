@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ MAX_BYTES = 1 << 30
 MAX_SIDE = 65_535
 """Pixels of the longest side of an image, as in JPEG."""
 _MAX_ID = 1 << 63
+_TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"|NaN|-?Infinity|[0-9]{4301,}')
 Path: TypeAlias = str | os.PathLike[str]
 
 
@@ -334,29 +336,47 @@ class _File:
 def _json(path: Path, data: bytes) -> Any:
     """Parse JSON that has no NaN and no key twice."""
     try:
-        return json.loads(data.decode(), object_pairs_hook=_object, parse_constant=_refuse_constant)
+        text = data.decode()
+        return json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
         problem = f"{data[error.start : error.start + 1]!r} is not UTF-8 ({error.reason})"
         raise ReadError(path, f"byte {error.start}", problem) from error
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise ReadError(path, place, f"is not JSON ({error.msg})") from error
+    except _RepeatedKey as error:
+        problem = f"an object has the key {shown(str(error))} twice, expected it once"
+        raise ReadError(path, "$", problem) from error
     except RecursionError as error:
         raise ReadError(path, "$", "lists or objects nested too deep") from error
-    except ValueError as error:  # of the hooks, or an integer of over 4,300 digits
-        raise ReadError(path, "$", str(error).split(";")[0]) from error
+    except ValueError as error:  # NaN, Infinity, or an integer of over 4,300 digits
+        raise _number_error(path, text) from error
+
+
+class _RepeatedKey(Exception):
+    """An object has a key twice; the parser does not say where."""
+
+
+def _number_error(path: Path, text: str) -> ReadError:
+    """Find what the parser stopped at, which stands outside of every string."""
+    token = next(match for match in _TOKEN.finditer(text) if not match[0].startswith('"'))
+    line, start = text.count("\n", 0, token.start()), text.rfind("\n", 0, token.start())
+    place = f"line {line + 1}, column {token.start() - start}"
+    digits = token[0][0].isdigit()
+    got = f"an integer of {len(token[0])} digits" if digits else token[0]
+    return ReadError(path, place, f"{got}, expected a finite number")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
-        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
-        raise ValueError(f"an object has the key {shown(twice)} twice, expected it once")
+        keys = Counter(key for key, _ in pairs)
+        raise _RepeatedKey(next(key for key, count in keys.items() if count > 1))
     return values
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name}, expected a finite number")
+    raise ValueError(name)
 
 
 def _instance(item: _Item, sizes: dict[int, tuple[int, int]], categories: set[int]) -> CocoInstance:

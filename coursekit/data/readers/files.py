@@ -14,6 +14,7 @@ from coursekit.errors import UserError
 
 MAX_LINE = 1 << 20
 """Bytes in the longest line of text; a line of word vectors has some thousands."""
+MAX_MESSAGE = 300
 
 
 class ReadError(UserError, ValueError):
@@ -29,6 +30,8 @@ class ReadError(UserError, ValueError):
     """
 
     def __init__(self, path: str | os.PathLike[str], place: str, problem: str):
+        if len(problem) > MAX_MESSAGE:  # a parser may quote what stands in the file
+            problem = problem[: MAX_MESSAGE - 3] + "..."
         super().__init__(f"{os.fspath(path)}, {place}: {problem}")
         self.path = Path(path)
         self.place = place

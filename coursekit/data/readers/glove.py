@@ -51,7 +51,7 @@ def read_glove(
 
     Args:
         path: A file such as ``glove.6B.100d.txt``.
-        dimensions: Numbers of a vector; when None, as many as stand at the end of the first line.
+        dimensions: Numbers of a vector; when None, all after the first word of the first line.
         limit: Read no more than so many lines; the most frequent words come first. When None, all.
 
     Returns:
@@ -87,8 +87,9 @@ def _dimensions(path: str | os.PathLike[str], line: str) -> int:
     count = 0
     while count < len(fields) - 1 and re.fullmatch(_NUMBER, fields[-1 - count]):
         count += 1
-    if not count:
-        raise ReadError(path, "line 1", f"{shown(line)}, expected a word and its numbers")
+    if count != len(fields) - 1 or not count:
+        problem = f"{shown(line)}, expected a word without spaces and its numbers, or `dimensions`"
+        raise ReadError(path, "line 1", problem)
     return count
 
 
@@ -100,6 +101,9 @@ def _entry(
     word, numbers = fields[0], fields[1:]
     if len(numbers) < dimensions or not word or word != word.strip(" "):
         problem = f"{shown(line)}, expected a word and {dimensions} numbers"
+        raise ReadError(path, place, problem)
+    if any(re.fullmatch(_NUMBER, part) for part in word.split(" ")[1:]):
+        problem = f"more numbers than {dimensions} after {shown(word)}, expected {dimensions}"
         raise ReadError(path, place, problem)
     try:
         # float() alone would also take "1_000", "nan" and the digits of other scripts.
