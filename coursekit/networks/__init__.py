@@ -1,5 +1,6 @@
 """Network architectures, one system a file, each readable from top to bottom."""
 
+from coursekit.networks.efficientnet_lite import EfficientNetLite0
 from coursekit.networks.spatial_transformer import (
     ParallelTransformers,
     SpatialTransformer,
@@ -10,10 +11,13 @@ from coursekit.networks.spatial_transformer import (
     distort,
     to_pixels,
 )
+from coursekit.networks.squeezenet import SqueezeNet
 
 __all__ = [
+    "EfficientNetLite0",
     "ParallelTransformers",
     "SpatialTransformer",
+    "SqueezeNet",
     "affine_grid",
     "attention_matrix",
     "bilinear_gradient",
