@@ -471,14 +471,14 @@ def render(
 
     reach = 2 * HALF_WIDTH / STEEPEST
     across = np.clip(rowwise(wide) * columns.astype(np.float32) - rowwise(lateral), -reach, reach)
-    across = np.nan_to_num(across, nan=reach)
     normal = across * rowwise(np.cos(turned))
     sag = across * rowwise(np.sin(turned))
     bend = rowwise(curvature)
     normal = normal - bend * sag * sag / (2 * np.maximum(1 - bend * normal, 0.3))
+    seen = ~np.isnan(normal)  # there is road in this row
     footprint = rowwise(size)
-    road = _cover(normal, footprint, HALF_WIDTH)
-    inner = _cover(normal, footprint, HALF_WIDTH - MARKING)
+    road = np.where(seen, _cover(normal, footprint, HALF_WIDTH), 0)
+    inner = np.where(seen, _cover(normal, footprint, HALF_WIDTH - MARKING), 0)
     light = rowwise(shade)
 
     channels = 3 if camera.color else 1
@@ -1007,7 +1007,7 @@ def draw(name: str) -> Figure:
     Returns:
         The figure.
     """
-    data = driving(800, Camera(rows=60, columns=80, color=True), seed=0)
+    data = driving(300, Camera(rows=60, columns=80, color=True), seed=0)
     order = data.steering[:, 1].argsort()
     places = order[torch.linspace(0, len(data) - 1, 8).long()].tolist()
     rows = [[data.frames[place, k] for place in places] for k in range(len(CAMERAS))]
