@@ -57,7 +57,7 @@ class SqueezeNet(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.conv10 = nn.Conv2d(512, num_classes, kernel_size=1)
 
-    def features(
+    def feature_maps(
         self, images: Float[Tensor, "batch 3 height width"]
     ) -> dict[str, Float[Tensor, "batch channels map_height map_width"]]:
         """Return the map of every layer, after its ReLU.
@@ -75,7 +75,7 @@ class SqueezeNet(nn.Module):
 
         >>> import torch
         >>> with torch.no_grad():
-        ...     SqueezeNet().features(torch.zeros(1, 3, 64, 64))["fire4"].shape
+        ...     SqueezeNet().feature_maps(torch.zeros(1, 3, 64, 64))["fire4"].shape
         torch.Size([1, 256, 8, 8])
         """
         if images.ndim != 4 or images.shape[1] != 3:
@@ -95,4 +95,4 @@ class SqueezeNet(nn.Module):
         self, images: Float[Tensor, "batch 3 height width"]
     ) -> Float[Tensor, "batch num_classes"]:
         """Return one logit a class: its map, averaged over pixels. Logits are never negative."""
-        return self.features(images)["conv10"].mean(dim=(2, 3))
+        return self.feature_maps(images)["conv10"].mean(dim=(2, 3))

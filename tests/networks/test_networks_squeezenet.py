@@ -56,7 +56,7 @@ def test_logits_equal_torchvision_with_the_padding(network, reference, images):
 
 def test_maps_equal_torchvision_layer_by_layer(network, reference, images):
     with torch.no_grad():
-        maps = network.features(images)
+        maps = network.feature_maps(images)
         latest = F.pad(images, (0, 1, 0, 1))
         expected = {}
         names = {1: "conv1", 2: "pool1", 5: "pool3", 8: "pool5"}
@@ -75,7 +75,7 @@ def test_maps_equal_torchvision_layer_by_layer(network, reference, images):
 )
 def test_maps_have_the_stated_widths(size, widths):
     with torch.no_grad():
-        maps = SqueezeNet(num_classes=2).eval().features(torch.randn(1, 3, size, size))
+        maps = SqueezeNet(num_classes=2).eval().feature_maps(torch.randn(1, 3, size, size))
     assert maps["conv1"].shape == (1, 64, widths[0], widths[0])
     assert maps["fire3"].shape == (1, 128, widths[1], widths[1])
     assert maps["fire5"].shape == (1, 256, widths[2], widths[2])
@@ -85,7 +85,7 @@ def test_maps_have_the_stated_widths(size, widths):
 
 def test_maps_are_finite_and_not_negative_and_their_mean_is_the_logit(network, images):
     with torch.no_grad():
-        maps = network.features(images)
+        maps = network.feature_maps(images)
         for values in maps.values():
             assert values.isfinite().all()
             assert values.min() >= 0
@@ -95,7 +95,7 @@ def test_maps_are_finite_and_not_negative_and_their_mean_is_the_logit(network, i
 
 def test_style_can_be_learned_by_the_image(network, images):
     image = images[:1].clone().requires_grad_()
-    maps = network.features(image)["fire4"].flatten(2)
+    maps = network.feature_maps(image)["fire4"].flatten(2)
     gram = torch.einsum("bip,bjp->bij", maps, maps)
     (gram.square().mean()).backward()
     assert image.grad.isfinite().all()
