@@ -10,9 +10,7 @@ generator and on no version of a library. An image that occurs twice is left out
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import struct
 import sys
 from collections import Counter
 from pathlib import Path
@@ -20,33 +18,11 @@ from pathlib import Path
 import numpy as np
 
 from coursekit.data.catalog import SPLITS
+from coursekit.data.readers.idx import read_idx
 from coursekit.data.sources import main, write_npz
 
 PER_CLASS = {"train": 1100, "validation": 100, "test": 400}
 FOLDER = "usr/share/datasets/fashion-mnist"
-
-
-def read_idx(path: Path) -> np.ndarray:
-    """Read a compressed IDX file of bytes.
-
-    Args:
-        path: The file.
-
-    Returns:
-        uint8, of the shape that the file states.
-
-    Raises:
-        ValueError: It is not such a file.
-    """
-    content = gzip.decompress(path.read_bytes())
-    zeros, kind, dimensions = struct.unpack(">HBB", content[:4])
-    shape = struct.unpack(f">{dimensions}I", content[4 : 4 + 4 * dimensions])
-    values = np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions)
-    if zeros or kind != 8 or values.size != np.prod(shape):
-        raise ValueError(
-            f"{path} must be an IDX file of bytes, got {content[:4].hex()} at its head"
-        )
-    return values.reshape(shape)
 
 
 def arrange(
@@ -59,8 +35,7 @@ def arrange(
         per_class: Images a class in each split.
 
     Returns:
-        Arrays ``images``, ``labels`` and ``split`` (an index into `SPLITS`), in the order of the
-        hashes.
+        Arrays ``images``, ``labels`` and ``split`` (an index into `SPLITS`), shuffled.
 
     Raises:
         ValueError: A class has too few images.
@@ -92,7 +67,7 @@ def arrange(
                     for key, i in order[start : start + count]
                 ]
                 start += count
-    chosen.sort(key=lambda row: row[0])
+    chosen.sort(key=lambda row: hashlib.sha256(row[0]).digest())
     return {
         "images": np.stack([image for _, image, _, _ in chosen]),
         "labels": np.array([label for _, _, label, _ in chosen], np.uint8),
