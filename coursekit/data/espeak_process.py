@@ -3,8 +3,9 @@
 A program of its own, ``python espeak_process.py LIBRARY DATA VOICE RATE PITCH``, which reads the
 text from standard input and writes the sampling rate (4 bytes) and the samples (int16), both in
 the order of bytes of the machine; ``python espeak_process.py LIBRARY DATA`` prints the version.
-One process says one text: the library keeps the state of its sources of noise and of its
-oscillators between texts, and the same text would not give the same samples a second time. The
+One process says one text, from a fixed seed: the library keeps the state of its sources of noise
+and of its oscillators between texts and otherwise seeds them by the clock, and the same text would
+not give the same samples a second time. The
 program imports the standard library only, so that a process starts in a hundredth of a second.
 """
 
@@ -14,6 +15,7 @@ import sys
 SYNCHRONOUS = 2  # AUDIO_OUTPUT_SYNCHRONOUS: espeak_Synth returns when all samples are made
 RATE, PITCH = 1, 3  # espeakRATE, espeakPITCH
 UTF8 = 1  # espeakCHARS_UTF8
+SEED = 1
 
 
 def main(arguments: list[str]) -> int:
@@ -49,6 +51,8 @@ def main(arguments: list[str]) -> int:
         return 1
     library.espeak_SetParameter(RATE, int(arguments[3]), 0)
     library.espeak_SetParameter(PITCH, int(arguments[4]), 0)
+    if hasattr(library, "espeak_ng_SetRandSeed"):  # since 1.52, which seeds by the clock
+        library.espeak_ng_SetRandSeed(ctypes.c_long(SEED))
     text = sys.stdin.buffer.read()
     size = ctypes.c_size_t(len(text) + 1)
     if library.espeak_Synth(text, size, 0, 0, 0, UTF8, None, None):
