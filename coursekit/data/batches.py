@@ -70,16 +70,10 @@ class Batches:
                 "tensors must hold the same number of examples, at least 1, got lengths "
                 f"{sorted(lengths)}"
             )
-        _check_batch_size(batch_size)
         self.examples = lengths.pop()
-        if drop_last and batch_size > self.examples:
-            raise ValueError(
-                f"batch_size must be at most {self.examples}, the number of examples, with "
-                f"drop_last, got {batch_size}"
-            )
         self.batch_size = batch_size
         self.shuffle = shuffle
-        self.drop_last = drop_last
+        self._length = _count(self.examples, batch_size, drop_last)
         self.transform = transform
         self.generator = (
             seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
@@ -89,8 +83,7 @@ class Batches:
         self._start = self.generator.get_state()
 
     def __len__(self) -> int:
-        whole, rest = divmod(self.examples, self.batch_size)
-        return whole + (rest > 0 and not self.drop_last)
+        return self._length
 
     def __iter__(self) -> Iterator[Any]:
         if self._resumed:
@@ -129,7 +122,7 @@ class Batches:
         iterations at once, it is the state of the one that moved last.
 
         Returns:
-            "epoch", epochs finished; "position", batches delivered of the epoch that is under way;
+            "epoch", epochs finished or left; "position", batches delivered of the one under way;
             "generator", the state from which its order is drawn. ``torch.save`` can write it.
         """
         return {
@@ -218,22 +211,16 @@ class _SeededBatches(Sampler[list[int]]):
     def __init__(
         self, examples: int, batch_size: int, seed: int, shuffle: bool, drop_last: bool
     ) -> None:
-        _check_batch_size(batch_size)
         if not examples:
             raise ValueError("dataset must hold at least one example, got none")
-        if drop_last and batch_size > examples:
-            raise ValueError(
-                f"batch_size must be at most {examples}, the number of examples, with drop_last, "
-                f"got {batch_size}"
-            )
         self.examples, self.batch_size = examples, batch_size
-        self.seed, self.shuffle, self.drop_last = seed, shuffle, drop_last
+        self.seed, self.shuffle = seed, shuffle
+        self._length = _count(examples, batch_size, drop_last)
         self.generator = torch.Generator().manual_seed(seed)
         self.epoch = 0
 
     def __len__(self) -> int:
-        whole, rest = divmod(self.examples, self.batch_size)
-        return whole + (rest > 0 and not self.drop_last)
+        return self._length
 
     def __iter__(self) -> Iterator[list[int]]:
         epoch, self.epoch = self.epoch, self.epoch + 1
@@ -277,9 +264,16 @@ class _Seeded(Dataset[Any]):
             torch.set_rng_state(before[1])
 
 
-def _check_batch_size(batch_size: int) -> None:
+def _count(examples: int, batch_size: int, drop_last: bool) -> int:
+    """Check the size of a batch and count the batches of an epoch."""
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    if drop_last and batch_size > examples:
+        raise ValueError(
+            f"batch_size must be at most {examples}, the number of examples, with drop_last, "
+            f"got {batch_size}"
+        )
+    return examples // batch_size if drop_last else -(-examples // batch_size)
 
 
 def _flat(part: Tensors) -> Sequence[Tensor]:

@@ -149,7 +149,7 @@ def glove_files() -> list[bytes]:
         "the",
         ",",
         ". . .",
-        "caf\u00e9",
+        "café",
         "2.5",
         "\u4e2d\u6587",
         "of",
@@ -165,7 +165,7 @@ def glove_files() -> list[bytes]:
 
 def word2vec_files() -> list[bytes]:
     random = np.random.default_rng(3)
-    words = ["</s>", "the", "caf\u00e9", "\u4e2d\u6587", "New_York"] + [f"w{k}" for k in range(15)]
+    words = ["</s>", "the", "café", "\u4e2d\u6587", "New_York"] + [f"w{k}" for k in range(15)]
     vectors = random.normal(size=(len(words), 5)).astype("<f4")
 
     def file(end: bytes) -> bytes:
