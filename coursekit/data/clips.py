@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import overload
 
+import numpy as np
 import soundfile
 import torch
 from jaxtyping import Float
@@ -99,3 +101,26 @@ def read_clip(path: Path, sample_rate: int) -> Float[Tensor, " samples"]:
             f"{path} must be mono at {sample_rate} Hz, got {rate} Hz and shape {samples.shape}"
         )
     return torch.from_numpy(samples).clamp_(-1, 1)
+
+
+def resample(samples: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
+    """Bring a sound to another sample rate by scipy's polyphase filter, which draws no number.
+
+    Args:
+        samples: Floats of shape (samples,).
+        rate: Samples a second.
+        new_rate: Samples a second that are wanted. What lies above half of it is filtered out.
+
+    Returns:
+        float32 of shape (about samples * new_rate / rate,).
+
+    Raises:
+        ValueError: A rate is not positive.
+    """
+    if min(rate, new_rate) < 1:
+        raise ValueError(f"rate and new_rate must be positive, got {rate} and {new_rate}")
+    from scipy.signal import resample_poly
+
+    divisor = math.gcd(rate, new_rate)
+    filtered = resample_poly(samples.astype(np.float64), new_rate // divisor, rate // divisor)
+    return filtered.astype(np.float32)

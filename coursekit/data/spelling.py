@@ -15,11 +15,14 @@ ALPHABETS = {
     "ru": "абвгдеёжзийклмнопрстуфхцчшщъыьэюя",
 }
 DIGITS = {
-    "en": ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"],
-    "fr": ["zéro", "un", "deux", "trois", "quatre", "cinq", "six", "sept", "huit", "neuf"],
-    "es": ["cero", "uno", "dos", "tres", "cuatro", "cinco", "seis", "siete", "ocho", "nueve"],
-    "it": ["zero", "uno", "due", "tre", "quattro", "cinque", "sei", "sette", "otto", "nove"],
-    "ru": ["ноль", "один", "два", "три", "четыре", "пять", "шесть", "семь", "восемь", "девять"],
+    language: tuple(words.split())
+    for language, words in {
+        "en": "zero one two three four five six seven eight nine",
+        "fr": "zéro un deux trois quatre cinq six sept huit neuf",
+        "es": "cero uno dos tres cuatro cinco seis siete ocho nueve",
+        "it": "zero uno due tre quattro cinque sei sette otto nove",  # codespell:ignore tre
+        "ru": "ноль один два три четыре пять шесть семь восемь девять",
+    }.items()
 }
 # What the speakers say for the written forms that are not letters. English prompts also hold
 # "28.8 kilobit" and "dial 500"; those must stand before the digits, to be tried first.

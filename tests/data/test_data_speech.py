@@ -111,7 +111,7 @@ def test_no_long_text_stands_as_a_variant_in_another_split(language):
 
 def test_digits_say_their_names_in_every_language(language):
     digits = load(f"speech-{language}").pick(DIGIT_NAMES)
-    assert [normalize_text(text, language) for text in digits.texts] == DIGITS[language]
+    assert tuple(normalize_text(text, language) for text in digits.texts) == DIGITS[language]
     assert all(0.2 < seconds < 1.5 for seconds in digits.seconds)
 
 
