@@ -582,6 +582,11 @@ def driving(
 ) -> Driving:
     """Record an expert on random roads, a hundred frames a road, 4 m apart.
 
+    Three cameras look at every place: one in the middle of the car, and one on each side whose
+    label leads back to the center, as after Bojarski et al. (2016). The ground is flat, the road
+    has one lane between two white lines, shadows lie across it, and the exposure differs from road
+    to road. There are no other cars, no slopes, no crossings; speed is constant and plays no part.
+
     Args:
         examples: How many triples of frames.
         camera: The kind of camera.
@@ -859,7 +864,7 @@ class CarRacing:
             if isinstance(error, ImportError) or type(error).__name__ == "DependencyNotInstalled":
                 raise MissingPackageError(
                     f'CarRacing needs gymnasium with its simulator ({error}): pip install "'
-                    'gymnasium[box2d]>=1.2"; with no such package use '
+                    'gymnasium[box2d]>=1.4"; with no such package use '
                     "coursekit.data.driving.driving"
                 ) from error
             raise
@@ -917,7 +922,8 @@ class CarRacing:
     ) -> float:
         """Let a policy steer and measure the part of the time that it is on the track.
 
-        A car that leaves the track stays where it drives to; nobody puts it back.
+        Nobody puts a car back that leaves the track. A track ends early when its lap is complete;
+        when the car leaves the playing field, the rest of the time counts as off the track.
 
         Args:
             policy: Takes frames of shape (1, rows, columns), or (1, 3, rows, columns) in color, and
@@ -937,20 +943,19 @@ class CarRacing:
         for name, value in (("steps", steps), ("tracks", tracks)):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
-        on_road = done = 0
+        on_road = counted = 0
         for track in range(tracks):
-            picture = self._start(seed, track)
-            for _ in range(steps):
+            picture, over, step = self._start(seed, track), False, 0
+            while step < steps and not over:  # over: lap complete, or off the playing field
                 if policy == "expert":
                     command = self._expert()
                 else:
                     command = float(_command(policy, self._frame(picture)[None], limit=1.0)[0])
                 on_road += self._place()[2] <= self._half_width
-                done += 1
                 picture, over = self._step(command)
-                if over:
-                    break
-        return on_road / done
+                step += 1
+            counted += step if self._place()[2] <= self._half_width else steps
+        return on_road / counted
 
     def _start(self, seed: int, track: int) -> NDArray[np.uint8]:
         """Lay a track and let the picture zoom in, which takes the first second."""

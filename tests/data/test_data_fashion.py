@@ -44,6 +44,7 @@ def test_order_is_shuffled():
         assert torch.bincount(chunk, minlength=10).min() > 60
 
 
+@pytest.mark.slow
 def test_nearest_training_image_has_the_right_class_as_often_as_the_card_says():
     train = torch.cat(
         [load("fashion", split).images.flatten(1) for split in ("train", "validation")]
