@@ -17,6 +17,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import tarfile
 import zipfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,11 +27,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from filelock import FileLock
 from jaxtyping import Float, Int
 from scipy.signal import resample_poly
 from torch import Tensor
 
-from coursekit.data.catalog import SPLITS, DataFileError, Entry
+from coursekit.data.catalog import (
+    SPLITS,
+    DataFileError,
+    Entry,
+    FullDataUnavailable,
+    cache_folder,
+)
+from coursekit.data.clips import Waveforms
+from coursekit.data.download import fetch
 from coursekit.errors import UserError
 
 if TYPE_CHECKING:
@@ -41,6 +51,10 @@ PROCESS = Path(__file__).with_name("espeak_process.py")
 RATES = (80, 450)  # words a minute that espeak-ng accepts
 PITCHES = (0, 99)
 SILENCE = 0.005  # of the peak: what is quieter at either end of a clip is cut off
+COMMANDS = "speech_commands_v0.02.tar.gz"
+COMMANDS_URL = f"https://storage.googleapis.com/download.tensorflow.org/data/{COMMANDS}"
+COMMANDS_SHA256 = "af14739ee7dc311471de98f5f9d2c9191b18aedfe957f4a6ff791c709868ff58"
+COMMANDS_RATE = 16_000
 MU = 255  # of the mu-law
 TIMEOUT = 60  # seconds for one text; it takes hundredths of one
 
@@ -89,9 +103,9 @@ class SpokenWords:
             its ends.
         labels: int64 of shape (n,), indices into `classes`.
         classes: The words.
-        voices: The voice of each clip, as language+variant; empty for recorded speech.
-        rates: int64 of shape (n,), the rate asked for in words a minute.
-        pitches: int64 of shape (n,), the pitch asked for, 0 to 99.
+        voices: The voice of each clip, as language+variant, or the speaker's code.
+        rates: int64 of shape (n,), the rate asked for in words a minute; -1 for recorded speech.
+        pitches: int64 of shape (n,), the pitch asked for, 0 to 99; -1 for recorded speech.
         sample_rate: Samples a second.
     """
 
@@ -425,14 +439,19 @@ def load(entry: Entry, split: str | None = None, full: bool = False) -> SpokenWo
     Args:
         entry: The entry of the catalog.
         split: A split by voice: "train", "validation", "test", or None for all.
-        full: Not offered: `synthesize` makes more.
+        full: Fetch Speech Commands 0.02 instead, words that people recorded, at 16 kHz: its own
+            validation and test lists, the rest for training. The classes are those of the embedded
+            words; nobody says "activate". Clips are decoded when they are asked for.
 
     Returns:
-        The clips, all words of a voice together.
+        The clips, all words of a voice together; of the full set in the order of their paths.
 
     Raises:
         DataFileError: The file cannot be read.
+        FullDataUnavailable: `full` and the set can be neither found nor fetched.
     """
+    if full:
+        return _speech_commands(entry, split)
     path = entry.folder / "words.npz"
     try:
         with np.load(path, allow_pickle=False) as archive:
@@ -452,6 +471,49 @@ def load(entry: Entry, split: str | None = None, full: bool = False) -> SpokenWo
         )
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise DataFileError(f"{path} cannot be read ({error}); reinstall coursekit") from error
+
+
+def _speech_commands(entry: Entry, split: str | None) -> SpokenWords:
+    """Read Speech Commands, fetching and unpacking it once."""
+    cache = cache_folder()
+    folder, part = cache / "speech-commands-0.02", cache / "speech-commands-0.02.part"
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with FileLock(cache / "speech-commands-0.02.lock"):
+            if not folder.is_dir():
+                archive = fetch(COMMANDS_URL, cache / COMMANDS, sha256=COMMANDS_SHA256)
+                shutil.rmtree(part, ignore_errors=True)
+                with tarfile.open(archive) as packed:
+                    packed.extractall(part, filter="data")
+                part.rename(folder)
+        lists = {
+            name: set((folder / f"{file}_list.txt").read_text(encoding="utf-8").split())
+            for name, file in (("validation", "validation"), ("test", "testing"))
+        }
+    except (OSError, tarfile.TarError) as error:
+        raise FullDataUnavailable(
+            f"Speech Commands could not be fetched into {cache} "
+            f"({str(error).splitlines()[0]}); with no network use the {entry.examples:,} synthetic "
+            f'words that are here: load("{entry.name}")'
+        ) from error
+    classes = load(entry).classes
+    paths = {
+        f"{path.parent.name}/{path.name}": path
+        for word in classes
+        for path in sorted((folder / word).glob("*.wav"))
+    }
+    lists["train"] = set(paths) - lists["validation"] - lists["test"]
+    chosen = [name for name in paths if split is None or name in lists[split]]
+    asked = torch.full((len(chosen),), -1)
+    return SpokenWords(
+        waveforms=Waveforms([paths[name] for name in chosen], COMMANDS_RATE),
+        labels=torch.tensor([classes.index(name.split("/")[0]) for name in chosen]),
+        classes=classes,
+        voices=tuple(name.split("/")[1].split("_")[0] for name in chosen),
+        rates=asked,
+        pitches=asked,
+        sample_rate=COMMANDS_RATE,
+    )
 
 
 def draw(name: str) -> Figure:

@@ -1,19 +1,23 @@
 """Spoken words: the embedded set, split by voice, and the synthesizer that made it."""
 
 import hashlib
+import io
 import itertools
 import os
 import subprocess
 import sys
+import tarfile
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from scipy.signal import stft
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from coursekit.data import CATALOG, DataFileError, load, spoken
+from coursekit.data.catalog import sha256_file
 from coursekit.data.sources import words as source
 from coursekit.data.sources import write_npz
 from coursekit.data.spoken import (
@@ -179,6 +183,43 @@ def test_picture_shows_four_words_by_two_voices():
     titles = [axis.get_title() for axis in spoken.draw("words").axes if axis.get_title()]
     assert len(titles) == 8
     assert sum("activate" in title for title in titles) == 2
+
+
+@pytest.fixture
+def small_commands(monkeypatch, tmp_path):
+    """Put an archive in the form of Speech Commands, with five clips, where the full set goes."""
+    monkeypatch.setenv("COURSEKIT_CACHE", str(tmp_path))
+    files = {
+        "./validation_list.txt": b"yes/aa_nohash_0.wav\n",
+        "./testing_list.txt": b"no/bb_nohash_0.wav\nyes/bb_nohash_1.wav\n",
+        "./README.md": b"",
+    }
+    clips = ["yes/aa_nohash_0", "no/aa_nohash_0", "no/bb_nohash_0", "yes/bb_nohash_1", "up/cc_x"]
+    for k, clip in enumerate([*clips, "_background_noise_/rain"]):
+        buffer = io.BytesIO()
+        soundfile.write(buffer, np.full(100, k / 10), 16_000, format="WAV")
+        files[f"./{clip}.wav"] = buffer.getvalue()
+    path = tmp_path / spoken.COMMANDS
+    with tarfile.open(path, "w:gz") as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    monkeypatch.setattr(spoken, "COMMANDS_SHA256", sha256_file(path))
+
+
+def test_full_set_has_the_publishers_splits_and_the_same_classes(small_commands):
+    parts = {split: load("words", split, full=True) for split in SPLITS}
+    said = {
+        split: [data.classes[int(label)] for label in data.labels] for split, data in parts.items()
+    }
+    assert said == {"train": ["no", "up"], "validation": ["yes"], "test": ["no", "yes"]}
+    assert parts["test"].voices == ("bb", "bb")
+    assert parts["test"].classes == load("words").classes
+    whole = load("words", full=True)
+    assert len(whole) == 5
+    assert whole.sample_rate == 16_000
+    assert parts["test"].waveforms[0].tolist() == pytest.approx([0.2] * 100, abs=1e-4)
 
 
 # The synthesizer.
