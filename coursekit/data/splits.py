@@ -171,7 +171,7 @@ class Standardizer:
             (values - mean) / scale, of the type of the values.
         """
         values = values if values.is_floating_point() else values.float()
-        return (values - self.mean.to(values)) / self.scale.to(values)
+        return (values - self.mean.to(values)).div_(self.scale.to(values))
 
     def inverse(self, values: Tensor) -> Tensor:
         """Undo the standardization.
