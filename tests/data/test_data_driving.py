@@ -320,6 +320,7 @@ def test_bad_arguments_are_refused(call, says):
         call()
 
 
+@pytest.mark.slow
 def test_sheet_shows_three_cameras():
     figure = draw("driving")
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [

@@ -101,6 +101,7 @@ def test_bad_arguments_are_refused(arguments, says):
         character(-1)
 
 
+@pytest.mark.slow
 def test_sheet_has_a_row_an_identity():
     labels = [label.get_text() for label in draw("glyphs").axes[0].get_yticklabels()]
     assert len(labels) == 12
