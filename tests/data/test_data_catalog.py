@@ -75,7 +75,7 @@ def test_embedded_entry_has_its_license_and_a_script_that_rebuilds_it(name):
 def test_copyleft_data_stand_in_the_folder_that_the_package_leaves_out():
     for entry in CATALOG.values():
         if entry.package is None:
-            copyleft = any(mark in entry.license for mark in ("-SA", "GPL"))
+            copyleft = any(mark in entry.license for mark in ("-SA", "GPL", "LAL"))
             assert entry.sharealike == copyleft, entry.name
 
 
