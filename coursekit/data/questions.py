@@ -678,8 +678,8 @@ def draw(name: str) -> Figure:
     """
     if name != "visual-questions":
         raise ValueError(f"name must be visual-questions, got {name!r}")
-    scenes = compose(load(find("scenes"), "train"), examples=300, seed=3, size=96, min_objects=2)
-    questions = ask(scenes, examples=66, seed=0)
+    scenes = compose(load(find("scenes"), "train"), examples=150, seed=3, size=96, min_objects=2)
+    questions = ask(scenes, examples=33, seed=0)
     shown = [questions.types.index(kind) for kind in TYPES]
     figure = Figure(figsize=(10.5, 9), layout="constrained")
     axes = figure.subplots(3, 4).ravel()
