@@ -237,6 +237,7 @@ def test_bad_arguments_are_refused_by_name(call, message):
 @pytest.mark.parametrize("name", tasks.GENERATORS)
 def test_every_generator_draws_a_picture_with_ink(name):
     figure = tasks.draw(name)
+    figure.set_dpi(50)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     pixels = np.asarray(canvas.buffer_rgba())[..., :3]

@@ -1,6 +1,6 @@
 """Stories with questions in the format of the bAbI tasks, generated without end.
 
-Weston, Bordes, Chopra, van Merriënboer, Joulin and Mikolov, "Towards AI-Complete Question
+Weston, Bordes, Chopra, Rush, van Merriënboer, Joulin and Mikolov, "Towards AI-Complete Question
 Answering: A Set of Prerequisite Toy Tasks" (2015), describe twenty tasks; these are worlds of our
 own in their words, forms of question and file format. `coursekit.data.readers.read_babi` reads
 the published files, `write_babi` writes the same format.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import re
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 Answer = tuple[str, ...] | None
 Statements = Sequence[Sequence[str]]
@@ -90,8 +90,11 @@ def _parse(text: str) -> tuple[str, ...]:
 Facts = Sequence[tuple[str, ...]]
 
 
-def _beliefs(facts: Facts) -> dict[str, tuple[str, ...]]:
-    """Say of each person the last that was told: ("go", room), ("out", room), ("either", ...)."""
+def _walk(facts: Facts) -> Iterator[tuple[tuple[str, ...], dict[str, tuple[str, ...]]]]:
+    """Go through a story: each fact, pronouns replaced, and what was told last of each person.
+
+    That is ("go", room), ("out", room) or ("either", room, room).
+    """
     beliefs: dict[str, tuple[str, ...]] = {}
     before: tuple[str, ...] = ("other",)
     for fact in facts:
@@ -108,16 +111,23 @@ def _beliefs(facts: Facts) -> dict[str, tuple[str, ...]]:
             beliefs[named[1]] = (named[0], *named[2:])
         # They must follow two names directly; a single person may go on and on.
         before = fact if fact[1:2] == ("they",) else named
-    return beliefs
+        yield named, beliefs
+
+
+def _belief(facts: Facts, person: str) -> tuple[str, ...] | None:
+    belief = None
+    for _, beliefs in _walk(facts):
+        belief = beliefs.get(person)
+    return belief
 
 
 def _where_person(facts: Facts, person: str) -> Answer:
-    belief = _beliefs(facts).get(person)
+    belief = _belief(facts, person)
     return (belief[1],) if belief and belief[0] == "go" else None
 
 
 def _is_person_in(facts: Facts, person: str, room: str) -> Answer:
-    belief = _beliefs(facts).get(person)
+    belief = _belief(facts, person)
     if belief is None or (belief[0] == "out" and room != belief[1]):
         return None
     if belief[0] == "out" or room not in belief[1:]:
@@ -129,7 +139,7 @@ def _things(facts: Facts) -> tuple[dict[str, str], dict[str, list[str | None]]]:
     """Follow things: who carries each, in the order of taking, and the rooms it came through."""
     carried: dict[str, str] = {}
     rooms: dict[str, list[str | None]] = {}
-    for k, fact in enumerate(facts):
+    for fact, beliefs in _walk(facts):
         if fact[0] == "take":
             carried.pop(fact[2], None)
             carried[fact[2]] = fact[1]
@@ -145,8 +155,8 @@ def _things(facts: Facts) -> tuple[dict[str, str], dict[str, list[str | None]]]:
             changed = [thing for thing, person in carried.items() if person in fact[1:]]
         for thing in changed:
             person = carried.get(thing, fact[1])
-            place = _where_person(facts[: k + 1], person)
-            room = place[0] if place else None
+            belief = beliefs.get(person)
+            room = belief[1] if belief and belief[0] == "go" else None
             way = rooms.setdefault(thing, [])
             if not way or way[-1] != room:
                 way.append(room)
