@@ -148,12 +148,13 @@ def test_priority_sort_asks_for_the_highest_priorities_first():
 
 def test_adding_asks_for_the_scaled_sum_of_the_marked_numbers():
     data = tasks.adding(2000, 60, seed=0)
-    rare = 0
+    rare, latest = 0, 0
     for inputs, targets, mask in examples(data):
         marked = [t for t, (_, marker) in enumerate(inputs) if marker == 1]
         assert len(marked) == 2
         assert marked[0] < 10
-        assert marked[1] < 60 // 2 - 1
+        assert marked[1] < 60 // 2
+        latest = max(latest, marked[1])
         assert inputs[-1][1] == -1
         assert inputs[0][1] == (1 if marked[0] == 0 else -1)
         if marked[0] == 0:
@@ -163,6 +164,7 @@ def test_adding_asks_for_the_scaled_sum_of_the_marked_numbers():
         assert targets[-1][0] == pytest.approx(0.5 + total / 4, abs=1e-6)
         assert mask == [False] * (len(mask) - 1) + [True]
     assert 150 < rare < 350
+    assert latest == 60 // 2 - 1  # of those left, one of the first ten stands before it
     assert set(data.lengths.tolist()) == set(range(60, 67))
 
 

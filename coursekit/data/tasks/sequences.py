@@ -314,8 +314,8 @@ def adding(examples: int, lag: int = 100, *, seed: int) -> Sequences:
     """Draw the adding problem: add the two marked numbers, seen long ago.
 
     A step is a number, uniform in [-1, 1), and a marker: -1 at the first and the last step, 1 at
-    two others, else 0. The first marked step is one of the first ten, the second one of the first
-    T / 2 - 1 that is not marked; should the very first step be marked 1, its number counts as 0.
+    two others, else 0. One of these is among the first ten steps, the other among the first
+    T / 2 - 1 of those left; should the very first step be marked 1, its number counts as 0.
     Sequences have T to T + T / 10 steps. The target, at the last step, is 0.5 + (X1 + X2) / 4.
     Always answering 0.5 has the mean squared error 1/24 = 0.0417 (a little less for that rule).
 
@@ -328,7 +328,7 @@ def adding(examples: int, lag: int = 100, *, seed: int) -> Sequences:
         inputs (n, time, 2): number, marker; targets (n, time, 1), masked to the last step.
 
     Raises:
-        ValueError: `lag` is below 24 (then the first ten steps are not among T / 2 - 1).
+        ValueError: `lag` is below 24, where the first ten steps are nearly half of all.
 
     Source: Hochreiter and Schmidhuber (1997), experiment 4.
     """
@@ -338,7 +338,7 @@ def adding(examples: int, lag: int = 100, *, seed: int) -> Sequences:
     rows = np.arange(examples)
     lengths = _draw_lengths(rng, examples, (lag, lag + lag // 10))
     first = rng.integers(0, 10, size=examples)
-    second = rng.integers(0, lag // 2 - 2, size=examples)
+    second = rng.integers(0, lag // 2 - 1, size=examples)
     second += second >= first  # skip the marked step
     numbers = rng.random((examples, lengths.max()), dtype=np.float32) * 2 - 1
     numbers *= np.arange(lengths.max()) < lengths[:, None]
@@ -369,7 +369,7 @@ def parity(examples: int, lengths: Lengths = (1, 20), *, seed: int) -> Sequences
     Raises:
         ValueError: An argument is out of its range.
 
-    Source: Kalchbrenner et al. (2016), section 4.1 (there the bits come at once).
+    Source: Kalchbrenner et al. (2016), where the bits come all at once.
     """
     check_least("examples", examples, 1)
     check_range("lengths", lengths, 1)
@@ -401,7 +401,7 @@ def addition(examples: int, digits: Lengths = (1, 15), *, seed: int) -> Sequence
     Raises:
         ValueError: An argument is out of its range.
 
-    Source: Kalchbrenner et al. (2016), section 4.2. The blank of the paper's target before the
+    Source: Kalchbrenner et al. (2016). The blank of the paper's target before the
     sum is not scored here.
 
     >>> data = addition(1, (2, 2), seed=0)
@@ -461,7 +461,7 @@ def memorization(
     Raises:
         ValueError: An argument is out of its range.
 
-    Source: Kalchbrenner et al. (2016), section 4.3.
+    Source: Kalchbrenner et al. (2016).
     """
     check_least("examples", examples, 1)
     check_range("lengths", lengths, 1)
