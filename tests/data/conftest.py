@@ -9,11 +9,19 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch):
+    """Block the network, but not the local sockets by which workers hand over tensors."""
+    connect = socket.socket.connect
+
     def refuse(*args, **kwargs):
         raise OSError("the network is blocked in this test")
 
+    def refuse_unless_local(self, address):
+        if self.family != getattr(socket, "AF_UNIX", None):
+            refuse()
+        return connect(self, address)
+
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse_unless_local)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Batches, padding, buckets, splits and standardization."""
 
 import random
-import socket
 from collections import Counter
 from itertools import chain
 
@@ -18,19 +17,6 @@ from coursekit.data.batches import Batches, data_loader
 from coursekit.data.padding import Buckets, SequenceBatches, pad, padding_share
 from coursekit.data.splits import LeakError, Standardizer, check_disjoint, split_by_group
 from coursekit.training import Trainer
-
-
-@pytest.fixture(autouse=True)
-def no_network(monkeypatch):
-    """Block the network, but not the local sockets by which workers hand over tensors."""
-    connect = socket.socket.connect
-
-    def refuse(self, address):
-        if self.family != getattr(socket, "AF_UNIX", None):
-            raise OSError("the network is blocked in this test")
-        return connect(self, address)
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
 
 
 def flat(batches):
