@@ -17,8 +17,6 @@ from matplotlib.figure import Figure
 
 from coursekit.data.drawing import text_sheet
 
-GENERATORS = {"dates": "Dates in many written forms with their ISO 8601 form"}
-
 FIRST, LAST = datetime.date(1900, 1, 1), datetime.date(2099, 12, 31)
 SPLIT_SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
 PIVOT = 69  # 69 to 99 stand for 1969 to 1999, 00 to 68 for 2000 to 2068, as in POSIX

@@ -129,21 +129,29 @@ def text_sheet(
     Returns:
         The figure.
     """
-    widest = [max(len(str(row[k])) for row in [header, *rows]) for k in range(len(header))]
-    total = sum(widest)
-    shares = [max(6, round(w * min(1, width / total))) for w in widest]
+    columns = list(zip(*[header, *rows], strict=True))
+    widest = [max(len(str(text)) for text in column) for column in columns]
+    words = [
+        max(len(word) for text in column for word in [*str(text).split(), ""]) for column in columns
+    ]
+    scale = min(1, width / sum(widest))
+    shares = [
+        max(min(longest, 24), round(whole * scale))
+        for longest, whole in zip(words, widest, strict=True)
+    ]
     cells = [
         [textwrap.fill(str(text), share) for text, share in zip(row, shares, strict=True)]
         for row in rows
     ]
     heights = [max(text.count("\n") + 1 for text in row) for row in cells]
     lines = sum(heights) + 2.4
-    figure = Figure(figsize=(0.083 * (sum(shares) + 2 * len(shares)), 0.19 * lines + 0.5))
+    broad = max(0.083 * (sum(shares) + 2 * len(shares)), 0.09 * len(title))
+    figure = Figure(figsize=(broad, 0.19 * lines + 0.5))
     axis = figure.add_axes((0.02, 0.02, 0.96, 0.9))
     axis.set_axis_off()
     axis.set_title(title, fontsize=10)
     left = np.cumsum([0, *(share + 2 for share in shares)])
-    axis.set_xlim(0, left[-1])
+    axis.set_xlim(0, max(left[-1], broad / 0.083))
     axis.set_ylim(lines, 0)
     for k, name in enumerate(header):
         axis.text(left[k], 0.4, name, va="top", fontsize=8, fontweight="bold")

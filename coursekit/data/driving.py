@@ -28,7 +28,6 @@ from torch import Tensor
 from coursekit.data.drawing import image_sheet
 from coursekit.errors import UserError
 
-GENERATORS = {"driving": "Road frames of three cameras with exact steering commands"}
 SPACING = 0.5  # m between the points of a center line
 HALF_WIDTH = 2.0  # m from the center line to the edge of the road
 MARKING = 0.2  # m, width of the white line along each edge

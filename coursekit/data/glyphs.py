@@ -18,7 +18,6 @@ from torch import Tensor
 from coursekit.data.catalog import SPLITS
 from coursekit.data.drawing import image_sheet
 
-GENERATORS = {"glyphs": "Characters drawn by strokes, with identities, for one-shot verification"}
 IDENTITIES = 100_000  # a split has so many; the first of "validation" is number 100,000
 POINTS = 13  # a stroke is a chain of twelve straight pieces
 WIDTH = 0.055  # standard deviation of the pen, where the image reaches from -1 to 1

@@ -47,8 +47,6 @@ from coursekit.data.scenes import (
     plural,
 )
 
-GENERATORS = {"visual-questions": "Balanced questions about composed scenes, with programs"}
-
 TYPES: Mapping[str, int] = {  # type of question -> hops
     "exist": 1,
     "count": 1,

@@ -26,8 +26,6 @@ from torch import Tensor
 from coursekit.data.catalog import DataFileError, Entry, find
 from coursekit.data.drawing import image_sheet
 
-GENERATORS = {"composed-scenes": "Scenes of cut-out objects with boxes, masks and captions"}
-
 CLASSES = (
     *("bird", "fish", "cat", "cow", "rabbit", "insect", "flower", "tree", "apple", "berry"),
     *("vegetable", "car", "truck", "boat", "train", "ball", "hat", "sign", "house", "planet"),

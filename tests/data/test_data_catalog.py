@@ -5,7 +5,9 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from coursekit.data import CATALOG, DataFileError, FullDataUnavailable, catalog, load, samples
 from coursekit.data.generated import GENERATORS
@@ -92,9 +94,12 @@ def test_table_has_a_row_an_entry():
 
 
 @pytest.mark.parametrize("name", [*NAMES, *GENERATORS])
-def test_samples_are_drawn(name, tmp_path):
-    samples.draw(name).savefig(tmp_path / "samples.png")
-    assert (tmp_path / "samples.png").read_bytes().startswith(b"\x89PNG")
+def test_samples_are_drawn_with_ink(name, tmp_path):
+    samples.draw(name).savefig(tmp_path / "samples.png", dpi=50)
+    with Image.open(tmp_path / "samples.png") as picture:
+        gray = np.asarray(picture.convert("L"))
+    assert max(gray.shape) < 1600
+    assert (gray < 128).mean() > 0.003
 
 
 @pytest.mark.parametrize("name", GENERATORS)

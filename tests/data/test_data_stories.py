@@ -10,15 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from coursekit.data.readers.babi import Question, read_babi
 from coursekit.data.stories import (
-    GENERATORS,
     TASKS,
     Asked,
     Stories,
-    draw,
     solve,
     solver,
     split_of,
@@ -381,19 +378,3 @@ def test_bad_arguments_are_refused_by_name(arguments, message):
 
 def test_all_twenty_tasks_are_told():
     assert list(TASKS) == list(range(1, 21))
-
-
-def test_picture_shows_text():
-    figure = draw(next(iter(GENERATORS)))
-    figure.set_dpi(50)
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    pixels = np.asarray(canvas.buffer_rgba())[..., :3]
-    assert (pixels < 128).any(axis=-1).mean() > 0.005
-    assert figure.get_figwidth() * 100 <= 1000
-    with pytest.raises(ValueError, match="name must be one of stories, got 'story'"):
-        draw("story")
-
-
-def test_repr_says_how_many():
-    assert repr(stories(4, 3, seed=0)) == "Stories(task 4, 3 questions, 3 stories)"

@@ -17,7 +17,7 @@ from coursekit.data.tasks.geometry import (
     tsp,
 )
 from coursekit.data.tasks.languages import LANGUAGES, Strings, is_member, strings
-from coursekit.data.tasks.pictures import GENERATORS, draw
+from coursekit.data.tasks.pictures import draw
 from coursekit.data.tasks.sequences import (
     IGNORE,
     Sequences,
@@ -33,7 +33,6 @@ from coursekit.data.tasks.sequences import (
 
 __all__ = [
     "END",
-    "GENERATORS",
     "IGNORE",
     "LANGUAGES",
     "Pointers",

@@ -1,4 +1,4 @@
-"""Pictures of the generated tasks, one for each of `GENERATORS`."""
+"""Pictures of the generated tasks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 Lines = list[tuple[str, str, "np.ndarray | None"]]
 BLUE, GRAY = "#0072B2", "#6E6E6E"
-GENERATORS = {
+_TITLES = {
     "copy": "Random vectors to repeat after a delimiter (Neural Turing Machine)",
     "repeat-copy": "Random vectors to repeat a given number of times, with an end marker",
     "associative-recall": "Shown one item again, the item after it is the answer",
@@ -35,17 +35,12 @@ def draw(name: str) -> Figure:
     """Draw a few examples of a generator.
 
     Args:
-        name: A name of `GENERATORS`.
+        name: The task's name in `coursekit.data.generated`.
 
     Returns:
         The figure.
-
-    Raises:
-        ValueError: There is no such name.
     """
-    if name not in GENERATORS:
-        raise ValueError(f"name must be one of {', '.join(GENERATORS)}, got {name!r}")
-    return _PICTURES[name](GENERATORS[name])
+    return _PICTURES[name](_TITLES[name])
 
 
 def _figure(width: float, height: float, title: str) -> Figure:
