@@ -26,7 +26,7 @@ setup:
 	@wanted="$(CURDIR) $$(cat pyproject.toml constraints.txt | cksum)"; \
 	if [ "$$wanted" != "$$(cat $(STAMP) 2>/dev/null)" ]; then \
 	  { [ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV); } && \
-	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[book,dev]" && \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[book,data,dev]" && \
 	  echo "$$wanted" > $(STAMP); \
 	fi
 

@@ -290,7 +290,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         typer.echo(
             f"coursekit: the package {error.name} is not installed: run `make setup`, or "
-            '`pip install -c constraints.txt -e ".[book,dev]"` in the environment of the course',
+            '`pip install -c constraints.txt -e ".[book,data,dev]"` in the course\'s environment',
             err=True,
         )
         raise SystemExit(2) from error

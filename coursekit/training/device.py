@@ -25,7 +25,7 @@ PYTHON_VERSIONS = ((3, 11), (3, 13))
 MEMORY_NEEDED = 4 * GIB
 DISK_NEEDED = 2 * GIB
 
-INSTALL = 'make setup, or python -m pip install -c constraints.txt -e ".[book,dev]"'
+INSTALL = 'make setup, or python -m pip install -c constraints.txt -e ".[book,data,dev]"'
 
 
 def best_device() -> torch.device:
