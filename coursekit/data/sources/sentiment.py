@@ -73,7 +73,8 @@ def read_package(folder: Path) -> list[dict[str, str]]:
                         "score": f"{float(score):.4f}",
                         "deviation": f"{statistics.pstdev(ratings[number]):.4f}",
                         "raters": str(len(ratings[number])),
-                        "text": " ".join(html.unescape(text).split()),
+                        # Some entities were escaped twice: "&amp;amp;".
+                        "text": " ".join(html.unescape(html.unescape(text)).split()),
                     }
                 )
     return rows

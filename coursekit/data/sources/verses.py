@@ -42,7 +42,7 @@ NO_TEXT = re.compile(
     re.DOTALL,
 )
 ACROSTIC = re.compile(
-    r"(?:Aleph|[A-Z]{2,}(?: AND [A-Z]+)?)\b\.?\s*"
+    r"^(?:Aleph|[A-Z]{2,}(?: AND [A-Z]+)?)\b\.?\s*"
 )  # Psalm 119, each eighth verse
 SUBSCRIPTION = re.compile(r"(?<=Amén\.) .*\b(?:escrita|enviada)\b.*", re.IGNORECASE)
 SHOUTED = re.compile(r"\b[^\W\d_a-zñáéíóúü]{2,}\b")
