@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 SILENCE = 1e-6  # added before the logarithm of a spectrogram
+CHARACTER = 0.069  # inches that a character of 8 points takes on average, with some to spare
 
 
 def image_sheet(
@@ -145,13 +146,13 @@ def text_sheet(
     ]
     heights = [max(text.count("\n") + 1 for text in row) for row in cells]
     lines = sum(heights) + 2.4
-    broad = max(0.083 * (sum(shares) + 2 * len(shares)), 0.09 * len(title))
+    broad = max(CHARACTER * (sum(shares) + 2 * len(shares)), 0.09 * len(title))
     figure = Figure(figsize=(broad, 0.19 * lines + 0.5))
     axis = figure.add_axes((0.02, 0.02, 0.96, 0.9))
     axis.set_axis_off()
     axis.set_title(title, fontsize=10)
     left = np.cumsum([0, *(share + 2 for share in shares)])
-    axis.set_xlim(0, max(left[-1], broad / 0.083))
+    axis.set_xlim(0, max(left[-1], broad / CHARACTER))
     axis.set_ylim(lines, 0)
     for k, name in enumerate(header):
         axis.text(left[k], 0.4, name, va="top", fontsize=8, fontweight="bold")

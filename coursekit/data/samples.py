@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from coursekit.data import catalog, generated
 
@@ -51,7 +51,7 @@ def draw(name: str) -> Figure:
 
 
 def show_samples(name: str) -> Image:
-    """Show the picture of `draw` in a notebook.
+    """Show the picture of `draw` in a notebook, in 256 colors, which a page loads faster.
 
     Args:
         name: A name of the catalog or of the generators.
@@ -62,11 +62,13 @@ def show_samples(name: str) -> Image:
     Raises:
         ValueError: There is no such name.
     """
+    import PIL.Image
     from IPython.display import Image
 
-    buffer = io.BytesIO()
-    draw(name).savefig(buffer, format="png", dpi=100)
-    return Image(buffer.getvalue(), format="png")
+    drawn, reduced = io.BytesIO(), io.BytesIO()
+    draw(name).savefig(drawn, format="png", dpi=100)
+    PIL.Image.open(drawn).convert("RGB").quantize(256).save(reduced, format="png", optimize=True)
+    return Image(reduced.getvalue(), format="png")
 
 
 def show_card(name: str) -> Markdown:
@@ -86,6 +88,31 @@ def show_card(name: str) -> Markdown:
     from IPython.display import Markdown
 
     return Markdown(re.sub(r"^#+ (.*)$", r"**\1**", card(name), flags=re.MULTILINE))
+
+
+def show_catalog() -> Markdown:
+    """Show the catalog in a notebook.
+
+    Returns:
+        A table, for the last line of a cell.
+    """
+    return _markdown(catalog.table())
+
+
+def show_generators() -> Markdown:
+    """Show the generators in a notebook.
+
+    Returns:
+        A table, for the last line of a cell.
+    """
+    return _markdown(generated.table())
+
+
+def _markdown(rows: list[dict[str, Any]]) -> Markdown:
+    from IPython.display import Markdown
+
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *([*row.values()] for row in rows)]
+    return Markdown("\n".join(f"| {' | '.join(map(str, line))} |" for line in lines))
 
 
 def _known(name: str) -> str:

@@ -4,6 +4,7 @@ import importlib.util
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from PIL import Image
 from coursekit.data import CATALOG, DataFileError, FullDataUnavailable, catalog, load, samples
 from coursekit.data.generated import GENERATORS
 
+ROOT = Path(__file__).parents[2]
 NAMES = sorted(CATALOG)
 EMBEDDED = [name for name in NAMES if CATALOG[name].package is None]
 SPLIT = [name for name in NAMES if CATALOG[name].splits]
@@ -114,6 +116,22 @@ def test_a_notebook_shows_the_picture_and_the_card_without_headings():
     assert card.startswith("**digits**\n")
     assert "\n**Biases and traps**\n" in card
     assert not any(line.startswith("#") for line in card.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("page", "names", "table"),
+    [
+        ("data", NAMES, samples.show_catalog),
+        ("generated-data", list(GENERATORS), samples.show_generators),
+    ],
+)
+def test_the_book_shows_samples_and_card_of_each(page, names, table):
+    text = (ROOT / "book" / f"{page}.md").read_text(encoding="utf-8")
+    for name in names:
+        assert f"\n### {name}\n" in text
+        assert f'\nshow_samples("{name}")\n' in text
+        assert f'\nshow_card("{name}")\n' in text
+        assert f"| {name} |" in table().data
 
 
 def test_unknown_name_lists_the_names():
