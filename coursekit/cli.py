@@ -263,8 +263,8 @@ def show_table(rows: list[dict], empty: str) -> None:
         typer.echo(empty)
         return
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for key in rows[0]:
-        grid.add_column(key.replace("_", " "), overflow="fold")
+    for column, key in enumerate(rows[0]):
+        grid.add_column(key.replace("_", " "), overflow="fold", no_wrap=column == 0)
     for row in rows:
         grid.add_row(
             *("yes" if v is True else "no" if v is False else f"{v}" for v in row.values())

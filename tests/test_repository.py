@@ -2,7 +2,11 @@
 
 import ast
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
+import zipfile
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,6 +17,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[1]
+LICENSES = {"LICENSE", "LICENSE-text"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PINS = {
     name.lower().replace("_", "-"): Version(version)
@@ -97,3 +102,23 @@ def test_no_line_of_prose_is_lost_or_turned_into_a_list_by_where_it_was_wrapped(
             item = re.match(r"(\d+)\. ", line)
             within = before.strip() and not re.match(r"\s*(\d+\.|[-*]) |\s{2,}", before)
             assert not (item and within), f"{page.name}: {line!r} begins a list"
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_free_data_and_only_the_cards_of_the_others(tmp_path):
+    tracked = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split("\0")
+    for name in filter(None, tracked):
+        if name.startswith("coursekit/") or name in {"pyproject.toml", "README.md"} | LICENSES:
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, tmp_path / name)
+    build = ["pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", "out", "."]
+    subprocess.run([sys.executable, "-m", *build], cwd=tmp_path, check=True)
+    (wheel,) = (tmp_path / "out").glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        inside = {n for n in archive.namelist() if n.startswith("coursekit/data/")}
+    free = {n for n in tracked if n.startswith("coursekit/data/files/") and "/." not in n}
+    assert free <= inside
+    names = {n.rsplit("/", 1)[1] for n in inside if n.startswith("coursekit/data/sharealike/")}
+    assert names == {"CARD.md", "LICENSE"}
