@@ -22,6 +22,7 @@ def test_every_listed_chapter_has_its_exercise_and_every_exercise_its_chapter():
     assert chapters == set(NAMES)
 
 
+@pytest.mark.slow
 def test_exercises_and_known_mistakes_are_what_the_solutions_release():
     assert stale(ROOT) == []
 

@@ -8,6 +8,7 @@ importing the modules, which import torch.
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -87,9 +88,16 @@ def table() -> list[dict[str, Any]]:
 def _docstring(function: str) -> str:
     """Read the docstring of a function of `coursekit.data` without importing it."""
     home, _, name = function.rpartition(".")
+    return _docstrings(home)[name]
+
+
+@functools.cache
+def _docstrings(home: str) -> dict[str, str]:
     path = Path(__file__).parent.joinpath(*home.split("."))
     path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.FunctionDef) and node.name == name:
-            return ast.get_docstring(node) or ""
-    raise AttributeError(f"coursekit.data.{home} has no function {name}")
+    functions = (
+        node
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef)
+    )
+    return {function.name: ast.get_docstring(function) or "" for function in functions}

@@ -271,7 +271,7 @@ def draw(name: str) -> Figure:
     directions = directions[:2] * directions[:2].sum(dim=1, keepdim=True).sign()  # a fixed sign
     places = (chosen @ directions.T).numpy()
     share = (values[:2].square().sum() / values.square().sum()).item()
-    figure = Figure(figsize=(9, 6.5))
+    figure = Figure(figsize=(9, 6.5), layout="none")
     axis = figure.add_axes((0.08, 0.08, 0.9, 0.87))
     start = 0
     for (group, members), marker in zip(DRAWN.items(), "osD^vP", strict=True):

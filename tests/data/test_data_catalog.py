@@ -126,12 +126,12 @@ def test_a_notebook_shows_the_picture_and_the_card_without_headings():
     ],
 )
 def test_the_book_shows_samples_and_card_of_each(page, names, table):
-    text = (ROOT / "book" / f"{page}.md").read_text(encoding="utf-8")
+    text, rows = (ROOT / "book" / f"{page}.md").read_text(encoding="utf-8"), table().data
     for name in names:
         assert f"\n### {name}\n" in text
         assert f'\nshow_samples("{name}")\n' in text
         assert f'\nshow_card("{name}")\n' in text
-        assert f"| {name} |" in table().data
+        assert f"| {name} |" in rows
 
 
 def test_unknown_name_lists_the_names():

@@ -146,6 +146,7 @@ def test_foreign_dates_are_read_back(form):
             assert text.startswith(monday) == (date.weekday() == 0)
 
 
+@pytest.mark.slow
 def test_no_text_stands_for_two_dates():
     meaning = {}
     for date in ALL_DAYS:

@@ -83,6 +83,7 @@ def test_words_hold_no_numbers_of_variants_and_no_lost_letters(dictionary):
     assert all(allowed.fullmatch(word) for word in dictionary.words)
 
 
+@pytest.mark.slow
 def test_no_word_stands_in_two_splits_with_or_without_a_last_s():
     parts = {}
     for split in SPLITS:

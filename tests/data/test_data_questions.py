@@ -241,6 +241,7 @@ def test_reading_thousands_of_questions_alone_is_no_better_than_chance():
         assert accuracy < parts[1].chance + 0.02, model
 
 
+@pytest.mark.slow
 def test_blind_model_finds_the_bias_of_unbalanced_questions(test):
     # The same check on questions as they come, without blocks: it must be able to fail.
     rng = np.random.default_rng(0)
