@@ -54,6 +54,11 @@ def steps() -> list[Step]:
             quick=True,
         ),
         Step(
+            "examples in docstrings",
+            [python, "-m", "pytest", "-q", "-n", "2", "--doctest-modules", "coursekit"],
+            quick=True,
+        ),
+        Step(
             "quick tests",
             [python, "-m", "pytest", "-q", "-n", "2", "-m", "not slow and not browser", "tests"],
             quick=True,

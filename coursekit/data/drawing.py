@@ -147,7 +147,8 @@ def text_sheet(
     heights = [max(text.count("\n") + 1 for text in row) for row in cells]
     lines = sum(heights) + 2.4
     broad = max(CHARACTER * (sum(shares) + 2 * len(shares)), 0.09 * len(title))
-    figure = Figure(figsize=(broad, 0.19 * lines + 0.5), layout="none")
+    figure = Figure(figsize=(broad, 0.19 * lines + 0.5))
+    figure.set_layout_engine("none")  # the axes have their place, whatever a page's style says
     axis = figure.add_axes((0.02, 0.02, 0.96, 0.9))
     axis.set_axis_off()
     axis.set_title(title, fontsize=10)

@@ -271,7 +271,8 @@ def draw(name: str) -> Figure:
     directions = directions[:2] * directions[:2].sum(dim=1, keepdim=True).sign()  # a fixed sign
     places = (chosen @ directions.T).numpy()
     share = (values[:2].square().sum() / values.square().sum()).item()
-    figure = Figure(figsize=(9, 6.5), layout="none")
+    figure = Figure(figsize=(9, 6.5))
+    figure.set_layout_engine("none")  # the axes have their place, whatever a page's style says
     axis = figure.add_axes((0.08, 0.08, 0.9, 0.87))
     start = 0
     for (group, members), marker in zip(DRAWN.items(), "osD^vP", strict=True):
