@@ -1,127 +1,112 @@
 """One training loop for the whole course, short enough to be read before it is used.
 
-The loop is the one that every PyTorch tutorial writes by hand: forward, loss, backward, clip, step.
-Around it stand what those leave out: batches drawn by indexing from tensors that already lie on the
-device, an evaluation of the whole validation set, a table of what happened, and an error that names
-the step at which the loss stopped being a number.
+The loop is the one that every PyTorch tutorial writes by hand: forward, loss, backward, clip,
+step. Around it stand what those leave out: batches drawn by indexing from tensors that already lie
+on the device, an evaluation of the whole validation set, a table of what happened, checkpoints from
+which a run goes on bit for bit, several processes without a change of code, and errors that name
+the layer.
 """
 
+import contextlib
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from coursekit.training.checkpoint import (
+    CheckpointError,
+    Checkpoints,
+    generator_states,
+    restore_generators,
+)
 from coursekit.training.device import best_device
+from coursekit.training.diagnostics import explain_memory, explain_nan
+from coursekit.training.distributed import explain_loss, join_world
+from coursekit.training.feeding import (
+    Data,
+    Feed,
+    Tensors,
+    join,
+    length,
+    pick,
+    place,
+    slices,
+    to,
+)
+from coursekit.training.history import History
+from coursekit.training.metrics import Metric
+from coursekit.training.schedules import Schedule
 
-__all__ = ["History", "Trainer"]
+__all__ = ["Event", "History", "Trainer", "early_stopping"]
 
-CHECK_EVERY = 50
-"""Steps between looks at the losses: reading one makes the processor wait for a GPU."""
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
-Tensors = Tensor | Sequence[Tensor]
-Pair = tuple[Tensors, Tensors]
-Data = Pair | Iterable[Pair] | Callable[[int], Pair]
+LOOK_EVERY = 50  # steps after which losses that wait on the device are added up
 
 
-class History:
-    """What a training run reported: one row for each evaluation.
+@dataclass(frozen=True)
+class Event:
+    """What a callback is told.
 
-    Example:
-        >>> history = History([{"step": 10, "epoch": 1, "loss": 0.5}])
-        >>> history.column("loss")
-        [0.5]
+    Attributes:
+        name: "start", "step", "row" (an evaluation was made) or "end".
+        trainer: the trainer; its model, optimizer and so on may be looked at and changed.
+        step: updates so far.
+        history: the table so far; its last row is new when the name is "row".
+        loss: of this step's batch, on the device, when the name is "step".
     """
 
-    def __init__(self, rows: Iterable[Mapping[str, float]] = ()) -> None:
-        self.rows: list[dict[str, float]] = [dict(row) for row in rows]
-
-    @property
-    def last(self) -> dict[str, float]:
-        """The latest row."""
-        if not self.rows:
-            raise ValueError("history has no rows yet: call fit first")
-        return self.rows[-1]
-
-    @property
-    def columns(self) -> list[str]:
-        """Names of all columns, in the order in which they came."""
-        return list(dict.fromkeys(name for row in self.rows for name in row))
-
-    def column(self, name: str) -> list[float]:
-        """Return one column, row by row.
-
-        Raises:
-            ValueError: if there is no such column.
-        """
-        if name not in self.columns:
-            raise ValueError(f"name must be one of {self.columns}, got {name!r}")
-        return [row[name] for row in self.rows]
-
-    def plot(self, ax: Any = None, columns: Sequence[str] | None = None) -> Any:
-        """Draw columns against the step.
-
-        Args:
-            ax: matplotlib axes; new ones when None.
-            columns: names of the columns to draw; the losses when None.
-
-        Returns:
-            The axes.
-        """
-        import matplotlib.pyplot as plt
-
-        if ax is None:
-            _, ax = plt.subplots()
-        if columns is None:
-            columns = [name for name in self.columns if name.endswith("loss")]
-        for name in columns:
-            ax.plot(self.column("step"), self.column(name), label=name.replace("_", " "))
-        ax.set_xlabel("step (updates of the parameters)")
-        ax.set_ylabel("loss" if all(name.endswith("loss") for name in columns) else "value")
-        ax.legend()
-        return ax
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __repr__(self) -> str:
-        cells = [self.columns, *self._formatted()]
-        widths = [max(len(line[k]) for line in cells) for k in range(len(self.columns))]
-        lines = ["  ".join(f"{c:>{w}}" for c, w in zip(row, widths, strict=True)) for row in cells]
-        return "\n".join(lines)
-
-    def _repr_html_(self) -> str:
-        head = "".join(f"<th>{name.replace('_', ' ')}</th>" for name in self.columns)
-        body = "".join(
-            "<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>"
-            for row in self._formatted()
-        )
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-    def _formatted(self) -> list[list[str]]:
-        return [[_format(row.get(name)) for name in self.columns] for row in self.rows]
+    name: str
+    trainer: "Trainer"
+    step: int
+    history: History
+    loss: Tensor | None = None
 
 
 class Trainer:
     """Fits a model to data.
 
+    Started by ``torchrun`` the same script trains in several processes: each takes its share of
+    every batch, and all end with the parameters that one process would have reached.
+
     Args:
         model: any module; its inputs are passed by position.
         optimizer: a torch optimizer over the model's parameters.
-        loss: ``loss(outputs, targets)`` returns a scalar tensor.
-        metrics: functions ``(outputs, targets) -> float`` by name, computed on validation data and
-            by :meth:`evaluate`, on all examples at once (so that F1 is right, too).
+        loss: ``loss(outputs, targets)`` returns a scalar tensor, the mean over the batch.
+        metrics: by name, functions ``(outputs, targets) -> float``, computed on all validation
+            examples at once (so that F1 is right, too), or streaming metrics, which hold no
+            outputs: objects with the methods of ``coursekit.training.metrics.Metric``.
         device: where to compute; the best of this machine when None.
+        precision: of the forward pass: "fp32", "bf16", "fp16" (with a scaled loss), or "auto",
+            which is bf16 on a GPU that has it, fp16 on another GPU and fp32 elsewhere.
+        compile: whether to compile the model by ``torch.compile``.
+        channels_last: whether images are stored channel by channel of a pixel; when None, on a GPU
+            for models with 2-D convolutions.
+        accumulate: parts into which a batch is cut, with one update for all of them: the step of
+            the whole batch in less memory.
         clip_norm: largest norm that the gradient of all parameters together may have.
-        schedule: a torch learning-rate scheduler, advanced after every step.
+        clip_value: largest size that an element of a gradient may have.
+        schedule: a function from the number of updates to a factor of the learning rate, as in
+            ``coursekit.training.schedules``, or a torch scheduler, advanced after every step.
+        average: decay of an exponential moving average of the weights, which then serves
+            `evaluate` and `predict`; none when None.
+        callbacks: functions of an `Event`, called in their order, in the leading process only.
+        check_every: steps between looks whether the loss is a finite number; when None, 1 on a CPU,
+            where an error comes before the bad update is made, and 50 on a GPU, which each look
+            makes wait.
         progress: whether to draw a bar; when None, unless ``COURSEKIT_PROGRESS=0`` is set.
 
     Raises:
-        ValueError: if the optimizer holds none of the model's parameters or clip_norm is not
-            positive.
+        ValueError: if the optimizer holds none of the model's parameters or a number is out of
+            range.
     """
 
     def __init__(
@@ -130,30 +115,66 @@ class Trainer:
         optimizer: torch.optim.Optimizer,
         loss: Callable[[Any, Any], Tensor],
         *,
-        metrics: Mapping[str, Callable[[Any, Any], float]] | None = None,
+        metrics: Mapping[str, Callable[[Any, Any], float] | Metric] | None = None,
         device: torch.device | str | None = None,
+        precision: Precision = "auto",
+        compile: bool = False,
+        channels_last: bool | None = None,
+        accumulate: int = 1,
         clip_norm: float | None = None,
-        schedule: torch.optim.lr_scheduler.LRScheduler | None = None,
+        clip_value: float | None = None,
+        schedule: Schedule | torch.optim.lr_scheduler.LRScheduler | None = None,
+        average: float | None = None,
+        callbacks: Sequence[Callable[[Event], None]] = (),
+        check_every: int | None = None,
         progress: bool | None = None,
     ) -> None:
-        held = {id(p) for group in optimizer.param_groups for p in group["params"]}
-        if not any(id(p) in held for p in model.parameters()):
+        held = [p for group in optimizer.param_groups for p in group["params"]]
+        if not {id(p) for p in held} & {id(p) for p in model.parameters()}:
             raise ValueError(
                 "optimizer must hold the parameters of model, got one that holds none of them: "
                 "build it from model.parameters()"
             )
-        if clip_norm is not None and clip_norm <= 0:
-            raise ValueError(f"clip_norm must be above 0, got {clip_norm}")
+        for name, value in (("clip_norm", clip_norm), ("clip_value", clip_value)):
+            if value is not None and value <= 0:
+                raise ValueError(f"{name} must be above 0, got {value}")
+        for name, count in (("accumulate", accumulate), ("check_every", check_every)):
+            if count is not None and count < 1:
+                raise ValueError(f"{name} must be at least 1, got {count}")
+        if average is not None and not 0 < average < 1:
+            raise ValueError(f"average must lie between 0 and 1, got {average}")
+        self.world = join_world()
         self.device = best_device() if device is None else torch.device(device)
-        self.model = model.to(self.device)
-        self.optimizer = optimizer
-        self.loss = loss
-        self.metrics = dict(metrics or {})
-        self.clip_norm = clip_norm
+        if self.world.size > 1 and self.device == torch.device("cuda"):
+            self.device = torch.device("cuda", self.world.local_rank)
+        self.dtype = _precision(precision, self.device)
+        if channels_last is None:
+            images = any(isinstance(module, nn.Conv2d) for module in model.modules())
+            channels_last = images and self.device.type == "cuda"
+        self.layout = torch.channels_last if channels_last else torch.preserve_format
+        self.model = model.to(self.device).to(memory_format=self.layout)
+        self.network = self.world.wrap(self.model, self.device)
+        if compile:
+            self.network = torch.compile(self.network)  # type: ignore[assignment]
+        self.optimizer, self.loss, self.metrics = optimizer, loss, dict(metrics or {})
+        self.parameters = held
+        scaled = self.dtype is torch.float16 and self.device.type == "cuda"
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=scaled)
+        self.accumulate, self.clip_norm, self.clip_value = accumulate, clip_norm, clip_value
+        if schedule is not None and not isinstance(schedule, torch.optim.lr_scheduler.LRScheduler):
+            schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
         self.schedule = schedule
-        self.progress = (
-            os.environ.get("COURSEKIT_PROGRESS") != "0" if progress is None else progress
-        )
+        self.average: AveragedModel | None = None
+        if average is not None:
+            mean = get_ema_multi_avg_fn(average)
+            self.average = AveragedModel(self.model, multi_avg_fn=mean, use_buffers=True)
+        self.callbacks = callbacks if self.world.leads else ()
+        self.check_every = check_every or (1 if self.device.type == "cpu" else LOOK_EVERY)
+        self.look_every = LOOK_EVERY if self.check_every == 1 else self.check_every
+        self.step = 0
+        self.batch: Tensors = ()  # of the step, for the guard
+        wanted = os.environ.get("COURSEKIT_PROGRESS") != "0" if progress is None else progress
+        self.progress = wanted and self.world.leads
 
     def fit(
         self,
@@ -164,6 +185,9 @@ class Trainer:
         steps: int | None = None,
         batch_size: int | None = 64,
         evaluate_every: int | None = None,
+        stop: Callable[[History], bool] | None = None,
+        checkpoints: Checkpoints | str | Path | None = None,
+        resume: Literal["auto", "never", "must"] = "never",
         seed: int = 0,
     ) -> History:
         """Train for a number of passes over the data or of updates.
@@ -175,10 +199,14 @@ class Trainer:
             validation: a pair or a DataLoader, evaluated whole for every row of the history.
             epochs: passes over the training data; give this or steps.
             steps: updates of the parameters.
-            batch_size: examples in a batch drawn from a pair, shuffled anew each epoch; None takes
-                all examples, in their order, at every step.
+            batch_size: examples in a batch drawn from a pair, over all processes together, shuffled
+                anew each epoch; None takes all examples, in their order, at every step.
             evaluate_every: steps between rows of the history; an epoch when None (with a function
                 as data, the whole run).
+            stop: asked after every row whether to end, for example `early_stopping`.
+            checkpoints: where to write checkpoints, and how often; a folder takes the defaults.
+            resume: whether to go on from the latest checkpoint: "auto" if there is one, "must", or
+                "never". The run then ends as if it had not been interrupted, bit for bit.
             seed: of the shuffling, which touches no global generator.
 
         Returns:
@@ -188,53 +216,141 @@ class Trainer:
 
         Raises:
             ValueError: if the arguments contradict each other or the data.
-            FloatingPointError: if the loss becomes infinite or NaN; the message names the step.
+            FloatingPointError: if the loss becomes infinite or NaN; the message names the step and
+                the first module whose output is not finite.
+            CheckpointError: a checkpoint cannot be written or read.
+            LostRank: another process of the run died.
         """
-        train = self._place(train, "train")
-        validation = None if validation is None else self._place(validation, "validation")
-        epoch_steps = _steps_of_an_epoch(train, batch_size)
-        steps = _total_steps(epochs, steps, epoch_steps)
+        train = place(train, "train", self.device)
+        validation = None if validation is None else place(validation, "validation", self.device)
+        feed = Feed(train, batch_size, seed, self.device, self.world)
+        steps = _total_steps(epochs, steps, feed.epoch_steps)
         if evaluate_every is not None and evaluate_every < 1:
             raise ValueError(f"evaluate_every must be at least 1, got {evaluate_every}")
-        every = evaluate_every or epoch_steps or steps
-        history, pending = History(), _Losses()
-        batches = self._batches(train, batch_size, seed)
-        bar = tqdm(total=steps, unit="step", disable=not self.progress, leave=False)
+        every = evaluate_every or feed.epoch_steps or steps
+        if isinstance(checkpoints, str | Path):
+            checkpoints = Checkpoints(checkpoints)
+        if resume != "never" and checkpoints is None:
+            raise ValueError(f"resume={resume!r} needs checkpoints, got None")
+        history, losses, first = History(), _Losses(self._explain_nan), 1
+        if checkpoints and (resume == "must" or (resume == "auto" and checkpoints.paths())):
+            first = 1 + self._restore(checkpoints, history, losses, feed)
+            if stop is not None and history and history.last["step"] == first - 1 and stop(history):
+                steps = first - 1  # the run had ended
+        self.step = first - 1
+        states = generator_states() if first > 1 else None
+        batches = feed.batches(after=first - 1)
         self.model.train()
-        with bar:
-            for step in range(1, steps + 1):
-                inputs, targets = next(batches)
-                pending.add(step, self._update(inputs, targets), _length(targets))
-                bar.update()
-                if step % every == 0 or step == steps:
+        self._tell("start", first - 1, history)
+        bar = tqdm(
+            total=steps, initial=first - 1, unit="step", disable=not self.progress, leave=False
+        )
+        with bar, self._explained():
+            for step in range(first, steps + 1):
+                inputs, targets, weight = next(batches)
+                if states is not None:  # to skip batches of a loader may have drawn numbers
+                    restore_generators(states)
+                    states = None
+                self.step, self.batch = step, inputs
+                loss = self._update(inputs, targets, weight)
+                losses.add(loss, length(targets) if weight else 0)
+                if step % self.look_every == 0:
+                    losses.settle()
+                if self.progress:
+                    bar.update()
+                if self.callbacks:
+                    self._tell("step", step, history, loss)
+                new_row = step % every == 0 or step == steps
+                if new_row:
                     row: dict[str, float] = {"step": step}
-                    if epoch_steps:
-                        row["epoch"] = step // epoch_steps
-                    row["loss"] = pending.mean()
+                    if feed.epoch_steps:
+                        row["epoch"] = step // feed.epoch_steps
+                    row["loss"] = losses.mean(self.world)
                     if validation is not None:
                         scores = self.evaluate(validation)
                         row |= {f"validation_{name}": value for name, value in scores.items()}
                     history.rows.append(row)
                     bar.set_postfix_str(f"loss {row['loss']:.4g}")
+                    self._tell("row", step, history)
+                ends = step == steps or (new_row and stop is not None and stop(history))
+                if checkpoints and (ends or checkpoints.due(step, new_row)):
+                    self._save(checkpoints, step, history, losses, feed)
+                if ends:
+                    break
+        self._tell("end", self.step, history)
         return history
 
-    def _update(self, inputs: Tensors, targets: Tensors) -> Tensor:
+    def _update(self, inputs: Tensors, targets: Tensors, weight: float) -> Tensor:
         """Take one step and return the loss before it, still on the device."""
-        self.optimizer.zero_grad(set_to_none=True)
-        loss = self.loss(self._forward(inputs), targets)
+        for parameter in self.parameters:
+            parameter.grad = None
+        if self.accumulate == 1:
+            loss = self._backward(inputs, targets, weight)
+        else:
+            loss = self._backward_in_parts(inputs, targets, weight)
+        if self.clip_norm is not None or self.clip_value is not None:
+            self.scaler.unscale_(self.optimizer)
+            if self.clip_value is not None:
+                nn.utils.clip_grad_value_(self.parameters, self.clip_value)
+            if self.clip_norm is not None:
+                nn.utils.clip_grad_norm_(self.parameters, self.clip_norm)
+        if self.scaler.is_enabled():
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        else:
+            self.optimizer.step()
+        if self.schedule is not None:
+            self.schedule.step()
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+        return loss
+
+    def _backward(self, inputs: Tensors, targets: Tensors, weight: float) -> Tensor:
+        loss = self._loss(self._forward(inputs), targets)
+        if self.check_every == 1 and weight and not math.isfinite(value := loss.item()):
+            self.batch = inputs
+            raise FloatingPointError(f"loss is {value} {self._explain_nan()}")
+        if self.scaler.is_enabled():
+            self.scaler.scale(loss * weight).backward()
+        elif weight == 1.0:
+            loss.backward()
+        else:
+            (loss * weight).backward()
+        return loss.detach()
+
+    def _backward_in_parts(self, inputs: Tensors, targets: Tensors, weight: float) -> Tensor:
+        """Sum the gradients of parts of a batch, each with its share of the examples."""
+        count = length(targets)
+        parts = torch.arange(count, device=self.device).tensor_split(min(self.accumulate, count))
+        total = torch.zeros((), device=self.device)
+        for number, rows in enumerate(parts, 1):
+            share = len(rows) / count
+            # Processes average their gradients once, with the last part.
+            silent = number < len(parts) and self.world.size > 1
+            with self.network.no_sync() if silent else contextlib.nullcontext():  # type: ignore[operator]
+                part = self._backward(pick(inputs, rows), pick(targets, rows), weight * share)
+            total += part * share
+        return total
+
+    def _loss(self, outputs: Any, targets: Tensors) -> Tensor:
+        if self.dtype is None:
+            loss = self.loss(outputs, targets)
+        else:
+            with torch.autocast(self.device.type, self.dtype):
+                loss = self.loss(outputs, targets)
         if not isinstance(loss, Tensor) or loss.ndim != 0:
             got = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
             raise ValueError(f"loss must return a scalar tensor, got {got}: take the mean")
-        loss.backward()
-        if self.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
-        self.optimizer.step()
-        if self.schedule is not None:
-            self.schedule.step()
-        return loss.detach()
+        return loss
 
-    def _forward(self, inputs: Tensors) -> Any:
-        return self.model(inputs) if isinstance(inputs, Tensor) else self.model(*inputs)
+    def _forward(self, inputs: Tensors, network: nn.Module | None = None) -> Any:
+        network = network or self.network
+        if self.layout is torch.channels_last:
+            inputs = _channels_last(inputs)
+        if self.dtype is None:
+            return network(inputs) if isinstance(inputs, Tensor) else network(*inputs)
+        with torch.autocast(self.device.type, self.dtype):
+            return network(inputs) if isinstance(inputs, Tensor) else network(*inputs)
 
     @torch.no_grad()
     def evaluate(self, data: Data, batch_size: int = 1024) -> dict[str, float]:
@@ -243,22 +359,37 @@ class Trainer:
         Args:
             data: a pair ``(inputs, targets)`` or a DataLoader.
             batch_size: examples that pass through the model at once.
+
+        Returns:
+            ``loss`` and each metric by name, the same in every process; each example counts once.
         """
-        data = self._place(data, "data")
+        data = place(data, "data", self.device)
         if callable(data):
             raise ValueError(
                 "data must be a pair or a DataLoader, got a function, which never ends"
             )
-        parts = _slices(data, batch_size) if isinstance(data, tuple) else self._moved(data)
+        parts = slices(data, batch_size) if isinstance(data, tuple) else iter(data)
+        streaming = {k: m for k, m in self.metrics.items() if isinstance(m, Metric)}
+        at_once = {k: m for k, m in self.metrics.items() if not isinstance(m, Metric)}
+        for metric in streaming.values():
+            metric.reset()
         outputs, targets = [], []
-        for batch_inputs, batch_targets in parts:
-            outputs.append(self._infer(batch_inputs))
-            targets.append(batch_targets)
+        for number, (inputs, answers) in enumerate(parts):
+            if number % self.world.size == self.world.rank:
+                outputs.append(self._infer(to(inputs, self.device)))
+                targets.append(to(answers, self.device))
+                for metric in streaming.values():
+                    metric.update(outputs[-1], targets[-1])
+        outputs, targets = self.world.gather(outputs), self.world.gather(targets)
         if not outputs:
             raise ValueError("data must hold at least one example, got none")
-        joined = _join(outputs), _join(targets)
+        joined = join(outputs), join(targets)
         scores = {"loss": float(self.loss(*joined))}
-        return scores | {name: float(metric(*joined)) for name, metric in self.metrics.items()}
+        scores |= {name: float(metric(*joined)) for name, metric in at_once.items()}
+        for name, metric in streaming.items():
+            metric.reduce(self.world)
+            scores[name] = metric.compute()
+        return {name: scores[name] for name in ("loss", *self.metrics)}
 
     @torch.no_grad()
     def predict(self, inputs: Tensors, batch_size: int = 1024) -> Any:
@@ -268,105 +399,161 @@ class Trainer:
             inputs: a tensor with examples along the first axis, or a tuple of such tensors.
             batch_size: examples that pass through the model at once.
         """
-        placed = _to(inputs, self.device)
-        return _join([self._infer(part) for part, _ in _slices((placed, placed), batch_size)])
+        placed = to(inputs, self.device)
+        return join([self._infer(part) for part, _ in slices((placed, placed), batch_size)])
 
     def _infer(self, inputs: Tensors) -> Any:
-        training = self.model.training
-        self.model.eval()
+        network = self.average or self.model
+        training = network.training
+        network.eval()
         try:
-            return self._forward(inputs)
+            outputs = self._forward(inputs, network)
         finally:
-            self.model.train(training)
+            network.train(training)
+        return outputs if self.dtype is None else _to_float(outputs)
 
-    def _place(self, data: Data, name: str) -> Any:
-        """Check the data and move a pair of tensors to the device, once."""
-        if isinstance(data, list) and data and isinstance(data[0], Tensor):
-            data = tuple(data)
-        if not isinstance(data, tuple):
-            return data
-        if len(data) != 2:
-            raise ValueError(f"{name} must be a pair (inputs, targets), got {len(data)} items")
-        inputs, targets = _to(data[0], self.device), _to(data[1], self.device)
-        lengths = {len(tensor) for tensor in (*_flat(inputs), *_flat(targets))}
-        if len(lengths) != 1:
-            raise ValueError(
-                f"{name} must hold as many targets as inputs, got lengths {sorted(lengths)}"
-            )
-        if lengths == {0}:
-            raise ValueError(f"{name} must hold at least one example, got none")
-        return inputs, targets
+    def _tell(self, name: str, step: int, history: History, loss: Tensor | None = None) -> None:
+        for callback in self.callbacks:
+            callback(Event(name, self, step, history, loss))
 
-    def _batches(self, data: Any, batch_size: int | None, seed: int) -> Iterator[Pair]:
-        """Yield batches without end."""
-        if callable(data):
-            step = 0
-            while True:
-                step += 1
-                yield _to(data(step), self.device)
-        if not isinstance(data, tuple):
-            while True:
-                yield from self._moved(data)
-        if batch_size is None:
-            while True:
-                yield data
-        generator = torch.Generator().manual_seed(seed)
-        while True:
-            order = torch.randperm(_length(data[0]), generator=generator).to(self.device)
-            for chosen in order.split(batch_size):
-                yield _pick(data[0], chosen), _pick(data[1], chosen)
+    def _explain_nan(self) -> str:
+        forward = partial(self._forward, network=self.model)
+        return explain_nan(self.model, forward, self.batch, self.step)
 
-    def _moved(self, loader: Iterable[Pair]) -> Iterator[Pair]:
-        for inputs, targets in loader:
-            yield _to(inputs, self.device), _to(targets, self.device)
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Say what to do about errors that torch reports in its own words."""
+        try:
+            yield
+        except RuntimeError as error:
+            explained = explain_memory(error, self.accumulate) or explain_loss(error, self.world)
+            if explained is None:
+                raise
+            raise explained from error
+
+    def _save(
+        self, checkpoints: Checkpoints, step: int, history: History, losses: "_Losses", feed: Feed
+    ) -> None:
+        pending = losses.pending(self.world)
+        if self.world.leads:
+            state = {
+                "step": step,
+                "history": history.rows,
+                "losses": pending,
+                "epoch": feed.epoch_state,
+                "optimizer": self.optimizer.state_dict(),
+                "schedule": _plain_state(self.schedule),
+                "scaler": self.scaler.state_dict(),
+                "average": self.average.state_dict() if self.average else None,
+                "generators": generator_states(),
+            }
+            row = history.rows[-1] if history and history.last["step"] == step else {}
+            checkpoints.save(step, self.model.state_dict(), state, row)
+        self.world.wait()
+
+    def _restore(
+        self, checkpoints: Checkpoints, history: History, losses: "_Losses", feed: Feed
+    ) -> int:
+        """Take up the latest checkpoint and return its step."""
+        weights, state = checkpoints.load()
+        try:
+            self.model.load_state_dict(weights)
+            self.optimizer.load_state_dict(state["optimizer"])
+            if self.schedule is not None:
+                self.schedule.load_state_dict(state["schedule"])
+            if self.average is not None:
+                self.average.load_state_dict(state["average"])
+        except (RuntimeError, ValueError, TypeError, KeyError) as error:
+            raise CheckpointError(
+                f"{checkpoints.paths()[-1]} is one of another model, optimizer or schedule: name "
+                f"another folder, or start without resume ({str(error).splitlines()[0]})"
+            ) from error
+        self.scaler.load_state_dict(state["scaler"])
+        restore_generators(state["generators"])
+        history.rows[:] = state["history"]
+        losses.restore(state["losses"], self.world)
+        feed.epoch_state = state["epoch"]
+        return state["step"]
+
+
+def early_stopping(
+    column: str, patience: int, *, largest: bool = False, least_change: float = 0.0
+) -> Callable[[History], bool]:
+    """End a run when a column of its history has not improved for some rows.
+
+    Args:
+        column: for example "validation_loss".
+        patience: rows without improvement after which the run ends.
+        largest: whether larger is better, as for an accuracy.
+        least_change: what counts as an improvement.
+
+    Returns:
+        A function for ``Trainer.fit(stop=…)``; it looks at the table alone, so that a run that
+        was interrupted ends where it would have ended.
+
+    Raises:
+        ValueError: if patience is below 1, or, when it is asked, if there is no such column.
+    """
+    if patience < 1:
+        raise ValueError(f"patience must be at least 1, got {patience}")
+
+    def stop(history: History) -> bool:
+        sign = 1 if largest else -1
+        values = [sign * value for value in history.column(column)]
+        best, since = -math.inf, 0
+        for value in values:
+            best, since = (value, 0) if value > best + least_change else (best, since + 1)
+        return since >= patience
+
+    return stop
 
 
 class _Losses:
     """Losses that wait on the device until they are looked at together."""
 
-    def __init__(self) -> None:
-        self.waiting: list[tuple[int, Tensor, int]] = []
-        self.total, self.count = 0.0, 0
+    def __init__(self, explain: Callable[[], str]) -> None:
+        self.explain = explain
+        self.waiting: list[Tensor] = []
+        self.examples: list[int] = []
+        self.total, self.count = 0.0, 0.0
 
-    def add(self, step: int, loss: Tensor, examples: int) -> None:
-        self.waiting.append((step, loss, examples))
-        if len(self.waiting) >= CHECK_EVERY:
-            self.settle()
+    def add(self, loss: Tensor, examples: int) -> None:
+        self.waiting.append(loss)
+        self.examples.append(examples)
 
     def settle(self) -> None:
-        if not self.waiting:
-            return
-        steps, losses, examples = zip(*self.waiting, strict=True)
-        self.waiting = []
-        for step, value, number in zip(steps, torch.stack(losses).tolist(), examples, strict=True):
-            if not math.isfinite(value):
-                raise FloatingPointError(
-                    f"loss is {value} at step {step}: lower the learning rate, set clip_norm or "
-                    "look for a logarithm or a division of zero"
-                )
-            self.total += value * number
-            self.count += number
+        values = torch.stack(self.waiting).tolist() if self.waiting else []
+        for value, number in zip(values, self.examples, strict=True):
+            if number and not math.isfinite(value):
+                raise FloatingPointError(f"loss is {value} {self.explain()}")
+            if number:
+                self.total += value * number
+                self.count += number
+        self.waiting, self.examples = [], []
 
-    def mean(self) -> float:
+    def mean(self, world: Any) -> float:
+        total, count = self.pending(world)
+        self.total, self.count = 0.0, 0.0
+        return total / count
+
+    def pending(self, world: Any) -> list[float]:
         self.settle()
-        mean = self.total / self.count
-        self.total, self.count = 0.0, 0
-        return mean
+        return world.sum(self.total, self.count)
+
+    def restore(self, pending: Sequence[float], world: Any) -> None:
+        self.total, self.count = pending if world.leads else (0.0, 0.0)
 
 
-def _steps_of_an_epoch(data: Any, batch_size: int | None) -> int | None:
-    if batch_size is not None and batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1 or None, got {batch_size}")
-    if callable(data):
+def _precision(name: Precision, device: torch.device) -> torch.dtype | None:
+    """Choose the type that autocast computes in; None is plain float32."""
+    types = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+    if name != "auto":
+        if name not in types:
+            raise ValueError(f"precision must be one of auto, {', '.join(types)}, got {name!r}")
+        return types[name]
+    if device.type != "cuda":
         return None
-    if isinstance(data, tuple):
-        return 1 if batch_size is None else -(-_length(data[0]) // batch_size)
-    if not hasattr(data, "__len__") or not len(data):
-        raise ValueError(
-            "train must be a pair (inputs, targets), a DataLoader with at least one batch or a "
-            f"function of the step, got {type(data).__name__}"
-        )
-    return len(data)
+    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
 
 
 def _total_steps(epochs: int | None, steps: int | None, epoch_steps: int | None) -> int:
@@ -382,43 +569,23 @@ def _total_steps(epochs: int | None, steps: int | None, epoch_steps: int | None)
     return steps
 
 
-def _flat(values: Tensors) -> list[Tensor]:
-    return [values] if isinstance(values, Tensor) else list(values)
-
-
-def _length(values: Tensors) -> int:
-    return len(_flat(values)[0])
-
-
-def _to(values: Any, device: torch.device) -> Any:
+def _channels_last(values: Any) -> Any:
     if isinstance(values, Tensor):
-        return values.to(device)
-    return tuple(_to(value, device) for value in values)
+        return values.to(memory_format=torch.channels_last) if values.ndim == 4 else values
+    return tuple(_channels_last(value) for value in values)
 
 
-def _pick(values: Tensors, chosen: Any) -> Tensors:
-    return values[chosen] if isinstance(values, Tensor) else tuple(v[chosen] for v in values)
+def _to_float(values: Any) -> Any:
+    if isinstance(values, Tensor):
+        return values.float() if values.is_floating_point() else values
+    return tuple(_to_float(value) for value in values)
 
 
-def _slices(pair: Pair, size: int) -> Iterator[Pair]:
-    for start in range(0, _length(pair[0]), size):
-        chosen = slice(start, start + size)
-        yield _pick(pair[0], chosen), _pick(pair[1], chosen)
-
-
-def _join(parts: list[Any]) -> Any:
-    """Join outputs of batches along the first axis, tensor by tensor."""
-    if not isinstance(parts[0], Tensor):
-        return tuple(_join(list(part)) for part in zip(*parts, strict=True))
-    shapes = sorted({tuple(part.shape[1:]) for part in parts})
-    if len(shapes) > 1:
-        raise ValueError(
-            f"batches must agree in all axes but the first, got {shapes}: pad to one length"
-        )
-    return torch.cat(parts)
-
-
-def _format(value: float | None) -> str:
-    if value is None:
-        return ""
-    return str(value) if isinstance(value, int) else f"{value:.4f}"
+def _plain_state(schedule: torch.optim.lr_scheduler.LRScheduler | None) -> Any:
+    """Return the state of a scheduler without functions, which are given anew."""
+    if schedule is None:
+        return None
+    state = {k: v for k, v in schedule.state_dict().items() if not callable(v)}
+    if "lr_lambdas" in state:
+        state["lr_lambdas"] = [None] * len(state["lr_lambdas"])
+    return state
