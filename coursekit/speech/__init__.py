@@ -21,9 +21,10 @@ from coursekit.speech.features import (
     power_spectrogram,
     stack_frames,
 )
-from coursekit.speech.metrics import edit_distance, error_rate, word_error_rate
+from coursekit.speech.metrics import ErrorRate, edit_distance, error_rate, word_error_rate
 
 __all__ = [
+    "ErrorRate",
     "Hypothesis",
     "Lattice",
     "collapse",

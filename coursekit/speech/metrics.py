@@ -4,7 +4,8 @@ Source: Levenshtein, "Binary codes capable of correcting deletions, insertions, 
 1966; computed with the algorithm of Wagner and Fischer, 1974.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
 
 
 def edit_distance(reference: Sequence[Hashable], hypothesis: Sequence[Hashable]) -> int:
@@ -77,3 +78,82 @@ def word_error_rate(references: Sequence[str], hypotheses: Sequence[str]) -> flo
     0.6666666666666666
     """
     return error_rate([text.split() for text in references], [text.split() for text in hypotheses])
+
+
+class ErrorRate:
+    """Error rate over all utterances, read batch by batch; a streaming metric for ``Trainer``.
+
+    Edits and the lengths of references add up, so that long utterances weigh more, as in
+    `error_rate`; the mean of the rates of batches would be another figure.
+
+    Args:
+        words: whether to split texts at white space and count words, as in `word_error_rate`, not
+            labels (of a string, characters).
+        decode: turns what `update` is given into hypotheses and references, for models whose
+            outputs are tensors; not called when None.
+
+    >>> metric = ErrorRate(words=True)
+    >>> metric.update(["press won"], ["press one now"])
+    >>> metric.update(["hello"], ["hello"])
+    >>> metric.compute()
+    0.5
+    """
+
+    def __init__(
+        self,
+        words: bool = False,
+        decode: Callable[[Any, Any], tuple[Any, Any]] | None = None,
+    ) -> None:
+        self.words, self.decode = words, decode
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all batches."""
+        self.edits, self.labels = 0.0, 0.0
+
+    def update(self, outputs: Any, targets: Any) -> None:
+        """Read a batch; the hypotheses come first, as from a model.
+
+        Args:
+            outputs: hypotheses, one text or sequence of labels an utterance.
+            targets: references, in the same order.
+
+        Raises:
+            ValueError: the numbers of utterances differ.
+        """
+        if self.decode:
+            outputs, targets = self.decode(outputs, targets)
+        if len(outputs) != len(targets):
+            raise ValueError(
+                "hypotheses and references must be of the same utterances, got "
+                f"{len(outputs)} and {len(targets)}"
+            )
+        for hypothesis, reference in zip(outputs, targets, strict=True):
+            if self.words:
+                hypothesis, reference = hypothesis.split(), reference.split()
+            self.edits += edit_distance(reference, hypothesis)
+            self.labels += len(reference)
+
+    def compute(self) -> float:
+        """Return the rate as a fraction, 0 when all are equal.
+
+        Raises:
+            ValueError: no references were read, or all are empty.
+        """
+        if not self.labels:
+            raise ValueError("references must hold at least one label in all, got none")
+        return self.edits / self.labels
+
+    def reduce(self, world: Any) -> None:
+        """Add what the other processes of a run have read.
+
+        Args:
+            world: the processes, as ``coursekit.training.distributed.World``.
+        """
+        self.edits, self.labels = world.sum(self.edits, self.labels)
+
+    def __call__(self, outputs: Any, targets: Any) -> float:
+        """Return the rate of one batch, whatever was read before."""
+        self.reset()
+        self.update(outputs, targets)
+        return self.compute()

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coursekit.speech.metrics import edit_distance, error_rate, word_error_rate
+from coursekit.speech.metrics import ErrorRate, edit_distance, error_rate, word_error_rate
 
 TEXT = st.text(alphabet="abc ", max_size=12)
 WORDS = st.lists(st.text(alphabet="ab", min_size=1, max_size=3), min_size=1, max_size=6).map(
@@ -45,3 +45,47 @@ def test_bad_input_is_named():
         error_rate(["a", "b"], ["a"])
     with pytest.raises(ValueError, match="references must hold at least one label"):
         error_rate(["", ""], ["a", ""])
+
+
+@given(st.lists(st.lists(st.tuples(WORDS, WORDS), max_size=3), min_size=1, max_size=4))
+def test_streaming_rates_equal_those_of_jiwer_over_all_batches(batches):
+    references, hypotheses = ([pair[k] for batch in batches for pair in batch] for k in (0, 1))
+    characters, words = ErrorRate(), ErrorRate(words=True)
+    for batch in batches:
+        for metric in (characters, words):
+            metric.update([pair[1] for pair in batch], [pair[0] for pair in batch])
+    if references:
+        assert characters.compute() == pytest.approx(jiwer.cer(references, hypotheses))
+        assert words.compute() == pytest.approx(jiwer.wer(references, hypotheses))
+    else:
+        with pytest.raises(ValueError, match="references must hold at least one label"):
+            words.compute()
+
+
+class Two:
+    """Two processes: the other one has read what it is given."""
+
+    def __init__(self, *other):
+        self.other = other
+
+    def sum(self, *own):
+        return [a + b for a, b in zip(own, self.other, strict=True)]
+
+
+def test_processes_add_up():
+    first, second = ErrorRate(), ErrorRate()
+    first.update(["abcd"], ["abcx"])
+    second.update(["y"], ["x"])
+    first.reduce(Two(second.edits, second.labels))
+    assert first.compute() == pytest.approx(2 / 5)
+
+
+def test_outputs_may_be_decoded_and_a_call_forgets_what_was_read_before():
+    metric = ErrorRate(decode=lambda outputs, targets: ([outputs.lower()], [targets]))
+    metric.update("ABX", "abc")
+    assert metric("ABC", "abc") == 0
+
+
+def test_streaming_names_batches_that_do_not_fit():
+    with pytest.raises(ValueError, match="of the same utterances, got 2 and 1"):
+        ErrorRate().update(["a", "b"], ["a"])
