@@ -7,6 +7,7 @@ code 2.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -244,13 +245,21 @@ def data_get(
 
 
 @app.command()
-def doctor() -> None:
-    """Look at Python, torch, memory, disk and kernels, and say how to mend what is wrong."""
+def doctor(
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document and nothing else.")
+    ] = False,
+) -> None:
+    """Look at Python, torch, GPU, memory, disk and kernels, and say how to mend what is wrong."""
     from coursekit.training.device import diagnose
 
     findings = diagnose()
-    show_table(findings, "Nothing to report.")
-    raise typer.Exit(0 if all(finding["ok"] for finding in findings) else 1)
+    well = all(finding["ok"] for finding in findings)
+    if as_json:
+        typer.echo(json.dumps({"ok": well, "checks": findings}, indent=2))
+    else:
+        show_table(findings, "Nothing to report.")
+    raise typer.Exit(0 if well else 1)
 
 
 def show_table(rows: list[dict], empty: str) -> None:

@@ -1,5 +1,6 @@
 """The command answers fast, and tells a user with a problem what to do."""
 
+import json
 import os
 import subprocess
 import sys
@@ -109,6 +110,33 @@ def test_without_torch_doctor_finds_it_missing_and_names_the_cure():
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
     assert "constraints.txt" in result.stdout
+
+
+def only_json(result):
+    return json.loads(result.stdout)  # fails on anything before or after the document
+
+
+def test_doctor_prints_one_json_document_and_nothing_else():
+    result = coursekit("doctor", "--json")
+    document = only_json(result)
+    names = [check["what"] for check in document["checks"]]
+    assert {"python", "torch", "device", "driver", "precision", "disk", "kernels"} <= set(names)
+    assert document["ok"] is all(check["ok"] for check in document["checks"])
+    assert result.returncode == (0 if document["ok"] else 1)
+
+
+def test_doctors_json_names_missing_torch_and_a_kernel_that_points_nowhere(tmp_path, monkeypatch):
+    folder = tmp_path / "kernels" / "python3"
+    folder.mkdir(parents=True)
+    (folder / "kernel.json").write_text('{"argv": ["/gone/python"], "display_name": "gone"}')
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    result = without_torch("doctor", "--json")
+    document = only_json(result)
+    fixes = {check["what"]: check["fix"] for check in document["checks"]}
+    assert result.returncode == 1
+    assert document["ok"] is False
+    assert "constraints.txt" in fixes["torch"]
+    assert fixes["kernels"] == "jupyter kernelspec remove python3"
 
 
 def test_data_lists_what_is_here():
