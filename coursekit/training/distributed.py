@@ -88,7 +88,7 @@ class World:
         """Join lists that were dealt out by turns: item i stands in process i modulo size.
 
         Args:
-            items: this process's items, in their order; tensors come back on the CPU.
+            items: this process's items, in their order; tensors should lie on the CPU.
 
         Returns:
             All items in their order, in every process.

@@ -146,7 +146,8 @@ def length(values: Tensors) -> int:
 def to(values: Any, device: torch.device) -> Any:
     """Move a tensor or nested tuples of tensors."""
     if isinstance(values, Tensor):
-        return values.to(device, non_blocking=True)
+        # Only the way to a GPU may go on while the next lines run; the way back must be waited for.
+        return values.to(device, non_blocking=device.type == "cuda")
     return tuple(to(value, device) for value in values)
 
 

@@ -129,8 +129,8 @@ class Trainer:
         check_every: int | None = None,
         progress: bool | None = None,
     ) -> None:
-        held = [p for group in optimizer.param_groups for p in group["params"]]
-        if not {id(p) for p in held} & {id(p) for p in model.parameters()}:
+        held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        if not held & {id(p) for p in model.parameters()}:
             raise ValueError(
                 "optimizer must hold the parameters of model, got one that holds none of them: "
                 "build it from model.parameters()"
@@ -157,7 +157,7 @@ class Trainer:
         if compile:
             self.network = torch.compile(self.network)  # type: ignore[assignment]
         self.optimizer, self.loss, self.metrics = optimizer, loss, dict(metrics or {})
-        self.parameters = held
+        self.parameters = _parameters(optimizer)
         scaled = self.dtype is torch.float16 and self.device.type == "cuda"
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=scaled)
         self.accumulate, self.clip_norm, self.clip_value = accumulate, clip_norm, clip_value
@@ -221,6 +221,7 @@ class Trainer:
             CheckpointError: a checkpoint cannot be written or read.
             LostRank: another process of the run died.
         """
+        self.parameters = _parameters(self.optimizer)  # groups may have been added
         train = place(train, "train", self.device)
         validation = None if validation is None else place(validation, "validation", self.device)
         feed = Feed(train, batch_size, seed, self.device, self.world)
@@ -242,10 +243,14 @@ class Trainer:
         batches = feed.batches(after=first - 1)
         self.model.train()
         self._tell("start", first - 1, history)
-        bar = tqdm(
-            total=steps, initial=first - 1, unit="step", disable=not self.progress, leave=False
+        # Without a bar there is no tqdm at all: its lock is shared with forked processes, and one
+        # that is killed while it holds the lock would stop all others.
+        bar = (
+            tqdm(total=steps, initial=first - 1, unit="step", leave=False)
+            if self.progress
+            else None
         )
-        with bar, self._explained():
+        with contextlib.nullcontext() if bar is None else bar, self._explained():
             for step in range(first, steps + 1):
                 inputs, targets, weight = next(batches)
                 if states is not None:  # to skip batches of a loader may have drawn numbers
@@ -256,7 +261,7 @@ class Trainer:
                 losses.add(loss, length(targets) if weight else 0)
                 if step % self.look_every == 0:
                     losses.settle()
-                if self.progress:
+                if bar is not None:
                     bar.update()
                 if self.callbacks:
                     self._tell("step", step, history, loss)
@@ -270,7 +275,8 @@ class Trainer:
                         scores = self.evaluate(validation)
                         row |= {f"validation_{name}": value for name, value in scores.items()}
                     history.rows.append(row)
-                    bar.set_postfix_str(f"loss {row['loss']:.4g}")
+                    if bar is not None:
+                        bar.set_postfix_str(f"loss {row['loss']:.4g}")
                     self._tell("row", step, history)
                 ends = step == steps or (new_row and stop is not None and stop(history))
                 if checkpoints and (ends or checkpoints.due(step, new_row)):
@@ -380,6 +386,8 @@ class Trainer:
                 targets.append(to(answers, self.device))
                 for metric in streaming.values():
                     metric.update(outputs[-1], targets[-1])
+        if self.world.size > 1:  # each process has them on another device
+            outputs, targets = (to(tuple(part), torch.device("cpu")) for part in (outputs, targets))
         outputs, targets = self.world.gather(outputs), self.world.gather(targets)
         if not outputs:
             raise ValueError("data must hold at least one example, got none")
@@ -542,6 +550,10 @@ class _Losses:
 
     def restore(self, pending: Sequence[float], world: Any) -> None:
         self.total, self.count = pending if world.leads else (0.0, 0.0)
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
 def _precision(name: Precision, device: torch.device) -> torch.dtype | None:

@@ -108,6 +108,16 @@ def test_the_average_follows_its_formula_and_serves_the_evaluation():
     assert loss != cross_entropy(model(inputs), targets).item()
 
 
+def test_parameters_that_the_optimizer_gets_later_are_trained_from_fresh_gradients():
+    both, late = net(), net()
+    trainer_of(both).fit(blobs(), steps=4)
+    optimizer = torch.optim.SGD(late[0].parameters(), lr=0.1, momentum=0.9)
+    trainer = Trainer(late, optimizer, cross_entropy, device="cpu", progress=False)
+    optimizer.add_param_group({"params": late[2].parameters()})
+    trainer.fit(blobs(), steps=4)
+    assert torch.equal(parameters(late), parameters(both))
+
+
 # Precision
 
 
