@@ -10,11 +10,10 @@ encoded as Ogg Opus.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,7 @@ import soundfile
 
 from coursekit.data.clips import resample
 from coursekit.data.sources import main
-from coursekit.data.sources.ogg import encode
+from coursekit.data.sources.ogg import encode, write_listing
 
 SAMPLE_RATE = 16000  # of 8 kHz speech twice the rate, and enough for synthetic speech
 COMPRESSION = 0.8  # about 60 kbit/s: noise needs more than speech
@@ -149,25 +148,6 @@ def write_clip(output: Path, name: str, samples: np.ndarray, rate: int) -> tuple
     return relative, f"{len(low) / SAMPLE_RATE:.3f}", hashlib.sha256(stream).hexdigest()
 
 
-def write_listing(path: Path, rows: Iterable[tuple[str, ...]]) -> Path:
-    """Write the list of clips.
-
-    Args:
-        path: The file to write.
-        rows: One tuple of `COLUMNS` a clip; they are sorted.
-
-    Returns:
-        The path.
-    """
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(
-            file, delimiter="\t", quoting=csv.QUOTE_NONE, quotechar=None, lineterminator="\n"
-        )
-        writer.writerow(COLUMNS)
-        writer.writerows(sorted(rows))
-    return path
-
-
 def build(root: Path, output: Path) -> Path:
     """Build the extract.
 
@@ -196,7 +176,7 @@ def build(root: Path, output: Path) -> Path:
         rows.append(
             (name, relative, seconds, splits[name], kinds[name], caption, *found[name], sha256)
         )
-    return write_listing(output / "clips.tsv", rows)
+    return write_listing(output / "clips.tsv", COLUMNS, rows)
 
 
 if __name__ == "__main__":

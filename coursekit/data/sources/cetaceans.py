@@ -14,7 +14,8 @@ from pathlib import Path
 import soundfile
 
 from coursekit.data.sources import main
-from coursekit.data.sources.backgrounds import write_listing
+from coursekit.data.sources.backgrounds import COLUMNS
+from coursekit.data.sources.ogg import write_listing
 
 STAMPS = "usr/share/tuxpaint/stamps/animals/mammals/aquatic"
 NAMES = ("dolphin", "orca", "sea_lion", "whale")
@@ -45,7 +46,7 @@ def build(root: Path, output: Path) -> Path:
         kind = name.replace("_", " ")
         row = (name, f"clips/{name}.ogg", seconds, "none", kind, caption, AUTHOR, ORIGIN, sha256)
         rows.append(row)
-    return write_listing(output / "clips.tsv", rows)
+    return write_listing(output / "clips.tsv", COLUMNS, rows)
 
 
 if __name__ == "__main__":

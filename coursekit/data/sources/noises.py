@@ -14,12 +14,8 @@ import sys
 from pathlib import Path
 
 from coursekit.data.sources import main
-from coursekit.data.sources.backgrounds import (
-    choose_splits,
-    read_left,
-    write_clip,
-    write_listing,
-)
+from coursekit.data.sources.backgrounds import COLUMNS, choose_splits, read_left, write_clip
+from coursekit.data.sources.ogg import write_listing
 from coursekit.data.sources.photos import read_resources
 
 RESOURCES = "usr/share/gcompris-qt/rcc/memory-sound.rcc"
@@ -58,7 +54,7 @@ def build(root: Path, output: Path) -> Path:
         caption = recordings[name].replace("_", " ")
         row = (name, relative, seconds, splits[name], "noise", caption, AUTHOR, ORIGIN, sha256)
         rows.append(row)
-    return write_listing(output / "clips.tsv", rows)
+    return write_listing(output / "clips.tsv", COLUMNS, rows)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,12 @@ others: compare the decoded samples then.
 
 from __future__ import annotations
 
+import csv
 import io
 import struct
 import zlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 import soundfile
@@ -77,3 +80,23 @@ def encode(samples: np.ndarray, rate: int, name: str, compression: float = COMPR
         buffer, samples, rate, format="OGG", subtype="OPUS", compression_level=compression
     )
     return set_serial(buffer.getvalue(), zlib.crc32(name.encode()))
+
+
+def write_listing(path: Path, columns: Sequence[str], rows: Iterable[tuple[str, ...]]) -> Path:
+    """Write the list of clips as tab-separated values.
+
+    Args:
+        path: The file to write.
+        columns: Names of the columns.
+        rows: One tuple of texts a clip; they are sorted.
+
+    Returns:
+        The path.
+    """
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(
+            file, delimiter="\t", quoting=csv.QUOTE_NONE, quotechar=None, lineterminator="\n"
+        )
+        writer.writerow(columns)
+        writer.writerows(sorted(rows))
+    return path

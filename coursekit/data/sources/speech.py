@@ -8,7 +8,6 @@ where they are installed.
 
 from __future__ import annotations
 
-import csv
 import functools
 import gzip
 import hashlib
@@ -23,7 +22,7 @@ import numpy as np
 import soundfile
 
 from coursekit.data.sources import content_share, main
-from coursekit.data.sources.ogg import encode
+from coursekit.data.sources.ogg import encode, write_listing
 from coursekit.data.speech import SAMPLE_RATE
 from coursekit.data.spelling import fold, normalize_text
 
@@ -242,26 +241,7 @@ def build(root: Path, output: Path, language: str = "en") -> Path:
         relative, sha256 = path.relative_to(output).as_posix(), hashlib.sha256(stream).hexdigest()
         line = published.get(name, "")
         rows.append((name, relative, length, splits[text], text, line, sha256))
-    return write_listing(output / "transcripts.tsv", rows)
-
-
-def write_listing(path: Path, rows: Iterable[tuple[str, ...]]) -> Path:
-    """Write the list of clips.
-
-    Args:
-        path: The file to write.
-        rows: One tuple of `COLUMNS` a clip; they are sorted.
-
-    Returns:
-        The path.
-    """
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(
-            file, delimiter="\t", quoting=csv.QUOTE_NONE, quotechar=None, lineterminator="\n"
-        )
-        writer.writerow(COLUMNS)
-        writer.writerows(sorted(rows))
-    return path
+    return write_listing(output / "transcripts.tsv", COLUMNS, rows)
 
 
 if __name__ == "__main__":
