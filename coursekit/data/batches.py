@@ -222,6 +222,15 @@ class _SeededBatches(Sampler[list[int]]):
     def __len__(self) -> int:
         return self._length
 
+    def state_dict(self) -> dict[str, Any]:
+        """Say where the epochs stand, for a checkpoint."""
+        return {"epoch": self.epoch, "generator": self.generator.get_state()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state that `state_dict` gave."""
+        self.epoch = state["epoch"]
+        self.generator.set_state(state["generator"])
+
     def __iter__(self) -> Iterator[list[int]]:
         epoch, self.epoch = self.epoch, self.epoch + 1
         order = list(range(self.examples))

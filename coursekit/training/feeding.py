@@ -1,11 +1,12 @@
 """Where batches come from: tensors on the device, a loader, or a function of the step."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from coursekit.training.checkpoint import restore_generators
 from coursekit.training.distributed import World
 
 Tensors = Tensor | Sequence[Tensor]
@@ -32,7 +33,7 @@ class Feed:
         self.data, self.batch_size, self.seed = data, batch_size, seed
         self.device, self.world = device, world
         self.epoch_steps = self._steps_of_an_epoch()
-        self.epoch_state: dict[str, Tensor] = {}  # of a loader's generators when its epoch began
+        self.epoch_state: dict[str, Any] = {}  # of a loader when its epoch began
 
     def _steps_of_an_epoch(self) -> int | None:
         data = self.data
@@ -47,17 +48,31 @@ class Feed:
             )
         return len(data)
 
-    def batches(self, after: int = 0) -> Iterator[tuple[Tensors, Tensors, float]]:
+    def batches(
+        self, after: int = 0, states: Mapping[str, Any] | None = None
+    ) -> Iterator[tuple[Tensors, Tensors, float]]:
         """Yield inputs, targets and the weight of the share, from the step that follows `after`.
 
         Args:
             after: steps of this run that lie behind; the order goes on as if they had been taken.
+            states: of the global generators after those steps, as `generator_states` collects
+                them; to skip batches of a loader draws numbers.
         """
         if callable(self.data):
             return self._from_function(after)
         if isinstance(self.data, tuple):
             return self._from_tensors(after)
-        return self._from_loader(after)
+        return self._from_loader(after % len(self.data), states)
+
+    def state(self, step: int) -> dict[str, Any]:
+        """Collect what a loader needs to go on after a step; other data need nothing.
+
+        Args:
+            step: steps taken so far.
+        """
+        if callable(self.data) or isinstance(self.data, tuple):
+            return {}
+        return self.epoch_state if step % len(self.data) else self._loader_state()
 
     def _from_function(self, after: int) -> Iterator[tuple[Tensors, Tensors, float]]:
         while True:
@@ -81,21 +96,43 @@ class Feed:
                 yield pick(inputs, own), pick(targets, own), weight
             steps = 0
 
-    def _from_loader(self, after: int) -> Iterator[tuple[Tensors, Tensors, float]]:
-        steps = after % len(self.data)
-        generator = getattr(self.data, "generator", None)
+    def _from_loader(
+        self, skipped: int, states: Mapping[str, Any] | None
+    ) -> Iterator[tuple[Tensors, Tensors, float]]:
         if self.epoch_state:
             torch.set_rng_state(self.epoch_state["torch"])
-            if generator is not None:
-                generator.set_state(self.epoch_state["loader"])
+            for name, part in self._with_state():
+                if isinstance(part, torch.Generator):
+                    part.set_state(self.epoch_state[name])
+                else:
+                    part.load_state_dict(self.epoch_state[name])
         while True:
-            self.epoch_state = {"torch": torch.get_rng_state()}
-            if generator is not None:
-                self.epoch_state["loader"] = generator.get_state()
-            for number, (inputs, targets) in enumerate(self.data):
-                if number >= steps:
-                    yield self._shared(inputs, targets)
-            steps = 0
+            self.epoch_state = self._loader_state()
+            batches = iter(self.data)
+            for _ in range(skipped):
+                next(batches)
+            if skipped and states is not None:
+                restore_generators(states)
+            skipped = 0
+            for inputs, targets in batches:
+                yield self._shared(inputs, targets)
+
+    def _loader_state(self) -> dict[str, Any]:
+        """Collect the states of all that a loader draws its order from."""
+        state: dict[str, Any] = {"torch": torch.get_rng_state()}
+        for name, part in self._with_state():
+            own = isinstance(part, torch.Generator)
+            state[name] = part.get_state() if own else part.state_dict()
+        return state
+
+    def _with_state(self) -> Iterator[tuple[str, Any]]:
+        """Yield a loader's generator, and its samplers that keep a state."""
+        if getattr(self.data, "generator", None) is not None:
+            yield "generator", self.data.generator
+        for name in ("sampler", "batch_sampler"):
+            sampler = getattr(self.data, name, None)
+            if hasattr(sampler, "state_dict"):
+                yield name, sampler
 
     def _shared(self, inputs: Tensors, targets: Tensors) -> tuple[Tensors, Tensors, float]:
         weight = 1.0

@@ -239,8 +239,7 @@ class Trainer:
             if stop is not None and history and history.last["step"] == first - 1 and stop(history):
                 steps = first - 1  # the run had ended
         self.step = first - 1
-        states = generator_states() if first > 1 else None
-        batches = feed.batches(after=first - 1)
+        batches = feed.batches(first - 1, generator_states() if first > 1 else None)
         self.model.train()
         self._tell("start", first - 1, history)
         # Without a bar there is no tqdm at all: its lock is shared with forked processes, and one
@@ -253,9 +252,6 @@ class Trainer:
         with contextlib.nullcontext() if bar is None else bar, self._explained():
             for step in range(first, steps + 1):
                 inputs, targets, weight = next(batches)
-                if states is not None:  # to skip batches of a loader may have drawn numbers
-                    restore_generators(states)
-                    states = None
                 self.step, self.batch = step, inputs
                 loss = self._update(inputs, targets, weight)
                 losses.add(loss, length(targets) if weight else 0)
@@ -448,7 +444,7 @@ class Trainer:
                 "step": step,
                 "history": history.rows,
                 "losses": pending,
-                "epoch": feed.epoch_state,
+                "epoch": feed.state(step),
                 "optimizer": self.optimizer.state_dict(),
                 "schedule": _plain_state(self.schedule),
                 "scaler": self.scaler.state_dict(),
