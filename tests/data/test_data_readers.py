@@ -199,6 +199,7 @@ def test_word2vec_keeps_the_first_of_two_vectors(write):
 # Damaged files: the message names the file, the place and what was expected.
 
 LABELS = idx(8, np.arange(5, dtype=np.uint8))
+PACKED, LONGER = gzip.compress(LABELS, mtime=0), gzip.compress(LABELS + b"x", mtime=0)
 RECORD = b"\4\x1e" + bytes(3072)
 ANNOTATION = FORMATS["voc"][0]()[0].decode()
 INSTANCES = FORMATS["coco"][0]()[0].decode()
@@ -216,9 +217,9 @@ DAMAGED = [
     (read_idx, LABELS + b"x", "byte 4", "holds 6"),
     (read_idx, b"\0\0\10\1\0\0\0\0", "byte 4", "length 0, expected at least 1"),
     (read_idx, idx(13, np.array([1, np.nan, 2], "f4")), "byte 12", "nan, expected a finite number"),
-    (read_idx, gzip.compress(LABELS, mtime=0)[:-1], "before byte 32 of the 32 compressed", "ended before"),
+    (read_idx, PACKED[:-1], "before byte 32 of the 32 compressed", "ended before"),
     (read_idx, gzip.compress(LABELS[:-1], mtime=0), "byte 12", "ends, expected 1 more"),
-    (read_idx, gzip.compress(LABELS + b"x", mtime=0), "byte 13", "more bytes follow, expected the end"),
+    (read_idx, LONGER, "byte 13", "more bytes follow, expected the end"),
     (read_cifar10, RECORD, "byte 3073", "1 bytes at the end, expected records of 3073"),
     (read_cifar10, b"\12" + bytes(3072), "byte 0", "label 10, expected 0 to 9"),
     (read_cifar100, b"\24" + RECORD[1:], "byte 0", "coarse label 20, expected 0 to 19"),
