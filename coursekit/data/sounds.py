@@ -46,17 +46,6 @@ class Sounds:
     def __repr__(self) -> str:
         return f"Sounds({len(self)} clips, {sum(self.seconds):.0f} s at {self.sample_rate} Hz)"
 
-    def path(self, index: int) -> Path:
-        """Say where the file of a clip is, for an audio player.
-
-        Args:
-            index: Number of the clip.
-
-        Returns:
-            The path.
-        """
-        return self.paths[index]
-
     def resampled(self, sample_rate: int) -> list[Tensor]:
         """Decode all clips at another rate, such as the 8,000 of the recorded speech.
 

@@ -30,7 +30,7 @@ def test_every_clip_is_listed_and_decodes_to_the_stated_length(name):
         assert waveform.dtype == torch.float32
         assert len(waveform) == pytest.approx(data.seconds[index] * data.sample_rate, abs=50)
         assert 0.01 < waveform.abs().max() <= 1
-        assert data.path(index).stem == data.names[index]
+        assert data.paths[index].stem == data.names[index]
         assert data.captions[index]
 
 

@@ -110,22 +110,12 @@ def test_streaming_equals_the_corpus_at_once_and_sacrebleu(batch):
     assert metric.compute() == pytest.approx(expected(hypotheses, references, "exp", None))
 
 
-class Two:
-    """Two processes: the other one has read what it is given."""
-
-    def __init__(self, *other):
-        self.other = other
-
-    def sum(self, *own):
-        return [a + b for a, b in zip(own, self.other, strict=True)]
-
-
-def test_processes_add_up():
+def test_processes_add_up(two_processes):
     hypotheses, references = sentences()
     first, second = BLEU(), BLEU()
     first.update(hypotheses[:20], references[:20])
     second.update(hypotheses[20:], references[20:])
-    first.reduce(Two(second.sentences, *second.counts))
+    first.reduce(two_processes(second.sentences, *second.counts))
     assert first.compute() == corpus_bleu(hypotheses, references)
 
 

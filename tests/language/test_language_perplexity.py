@@ -99,23 +99,13 @@ def test_the_base_is_that_of_the_logarithms():
     assert perplexity(1e6, 1) == math.inf
 
 
-class Two:
-    """Two processes: the other one has read what it is given."""
-
-    def __init__(self, *other):
-        self.other = other
-
-    def sum(self, *own):
-        return [a + b for a, b in zip(own, self.other, strict=True)]
-
-
-def test_processes_add_up():
+def test_processes_add_up(two_processes):
     logits, targets = texts()
     whole, half, rest = (Perplexity(ignore_index=PADDING) for _ in range(3))
     whole.update(logits, targets)
     half.update(logits[:10], targets[:10])
     rest.update(logits[10:], targets[10:])
-    half.reduce(Two(rest.nats, rest.tokens))
+    half.reduce(two_processes(rest.nats, rest.tokens))
     assert half.compute() == pytest.approx(whole.compute(), rel=1e-9)
 
 

@@ -1,0 +1,19 @@
+"""What tests of several rooms share."""
+
+import pytest
+
+
+class TwoProcesses:
+    """A run of two processes, of which the other one has read what it is given."""
+
+    def __init__(self, *other):
+        self.other = other
+
+    def sum(self, *own):
+        return [a + b for a, b in zip(own, self.other, strict=True)]
+
+
+@pytest.fixture
+def two_processes():
+    """Give the class of a run whose other process adds fixed numbers."""
+    return TwoProcesses
