@@ -77,6 +77,7 @@ class Session:
         observer: if set, called as observer(task, hidden, call_index, case_index, encoded) for
             every case, where encoded is the answer of `encode` or {"error": "TypeName"}.
         known: the known mistakes of the exercise, as release writes them.
+        show: publishes a message; by default under the cell.
         results: one TaskResult for each (task, hidden) whose cell ran to `points`.
     """
 
@@ -84,6 +85,7 @@ class Session:
         self.backend: Backend = Local()
         self.observer: Callable[[str, bool, int, int, dict[str, Any]], None] | None = None
         self.known: dict[str, Any] = {}
+        self.show: Callable[[Message], None] = lambda message: message.show()
         self.results: list[TaskResult] = []
         self._exercise: str | None = None
         self._cell: Cell | None = None
@@ -119,13 +121,13 @@ class Session:
                 raise RuntimeError(f"no check ran for task {cell.task!r}")
             noun = "this point is" if cell.points == 1 else f"these {cell.points:g} points are"
             text = f"{noun.capitalize()} decided by hidden tests when the exercise is graded."
-            Message("note", text, "points", data=_identity(cell)).show()
+            self.show(Message("note", text, "points", data=_identity(cell)))
             return None
         total = len(cell.calls)
         explanation = None if cell.passed == total else self._explanation(cell)
         if explanation is not None:
             title = f"A known mistake returns the same: {explanation}"
-            Message("note", title, "mistake", data=_identity(cell)).show()
+            self.show(Message("note", title, "mistake", data=_identity(cell)))
         earned = float(cell.points) * cell.passed / total
         result = TaskResult(
             task=cell.task,
@@ -137,7 +139,7 @@ class Session:
         )
         self.results = [r for r in self.results if (r.task, r.hidden) != (cell.task, cell.hidden)]
         self.results.append(result)
-        _points_message(cell, earned).show()
+        self.show(_points_message(cell, earned))
         return earned
 
     def run(
@@ -182,7 +184,7 @@ class Session:
             assert found is not None
             message = _failed(kind, subject, found, cell, failed, cases, about, names, data)
         cell.messages.append(repr(message))
-        message.show()
+        self.show(message)
 
     def call(self, fn: Any, case: tuple[Any, ...]) -> Outcome:
         """Call a learner's function without letting it write where it must not."""
