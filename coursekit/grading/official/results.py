@@ -114,6 +114,7 @@ class Grade:
         reason: Never empty when the score is 0 or something was cut short; one line.
         tasks: One for each task of the exercise, in order; empty when nothing was run.
         notes: What else the learner should know.
+        answers: The text of each answer cell that was run, by task; what reports compare and show.
         file: Where the notebook lay.
         sha256: Of the notebook.
         seconds: Wall time of the grading.
@@ -127,6 +128,7 @@ class Grade:
     reason: str = ""
     tasks: list[TaskGrade] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    answers: dict[str, str] = field(default_factory=dict)
     file: str = ""
     sha256: str = ""
     seconds: float = 0.0
