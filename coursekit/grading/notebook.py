@@ -129,7 +129,20 @@ def read_notebook(path: Path | str) -> NotebookNode:
         UserError: When the file is missing, unreadable, too large or no notebook; one line.
     """
     path = Path(path)
-    text = _read_text(path)
+    return parse_notebook(_read_bytes(path), path)
+
+
+def parse_notebook(content: bytes, path: Path | str) -> NotebookNode:
+    """Read a notebook from what its file holds.
+
+    Args:
+        content: The bytes.
+        path: What the file is called in messages.
+
+    Raises:
+        UserError: When it is no notebook; one line.
+    """
+    text = _decoded(content, path)
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -152,7 +165,17 @@ def read_notebook(path: Path | str) -> NotebookNode:
         ) from error
 
 
-def _read_text(path: Path) -> str:
+def _decoded(content: bytes, path: Path | str) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path} is not UTF-8 text (byte {error.start}), so it is no notebook: open it in "
+            "JupyterLab and save it again, or copy the exercise afresh"
+        ) from error
+
+
+def _read_bytes(path: Path) -> bytes:
     try:
         if path.is_dir():
             raise UserError(f"{path} is a folder: give the .ipynb file of an exercise in it")
@@ -162,7 +185,7 @@ def _read_text(path: Path) -> str:
                 f"{path} has {size / 2**20:.0f} MB, more than the 20 MB that are read: clear its "
                 "outputs (Edit, Clear Outputs of All Cells), save, and try again"
             )
-        return path.read_bytes().decode("utf-8-sig")
+        return path.read_bytes()
     except FileNotFoundError as error:
         raise UserError(
             f"{path} does not exist: check the path; exercises lie in exercises/PART/NAME.ipynb"
@@ -171,11 +194,6 @@ def _read_text(path: Path) -> str:
         raise UserError(
             f"{path} may not be read: give yourself permission (chmod u+r), or copy it to a folder "
             "of yours"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path} is not UTF-8 text (byte {error.start}), so it is no notebook: open it in "
-            "JupyterLab and save it again, or copy the exercise afresh"
         ) from error
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}): copy it elsewhere") from error
@@ -301,8 +319,21 @@ def read_exercise(path: Path | str) -> Exercise:
         LayoutError: When cells are missing, double or in another order than the layout asks.
     """
     path = Path(path)
-    notebook = read_notebook(path)
-    return Exercise(_name_from(path), path, notebook, _tasks(notebook, _name_from(path)))
+    return exercise_from(read_notebook(path), _name_from(path), path)
+
+
+def exercise_from(notebook: NotebookNode, name: str, path: Path = Path()) -> Exercise:
+    """Take a solution notebook that was read already apart into tasks.
+
+    Args:
+        notebook: The solution.
+        name: The exercise, "part/name".
+        path: Where it lies, if anywhere.
+
+    Raises:
+        LayoutError: When cells are missing, double or in another order than the layout asks.
+    """
+    return Exercise(name, path, notebook, _tasks(notebook, name))
 
 
 def _tasks(notebook: NotebookNode, name: str) -> list[Task]:

@@ -1,0 +1,232 @@
+"""The trusted process of official grading: it holds solutions and hidden tests, one a job.
+
+For each submission it forks a marker (:mod:`coursekit.grading.official.marker`), which cannot spoil
+anything for the next one, and takes a grade from it. For each exercise it keeps a zygote, which
+never sees what stands here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from coursekit.errors import UserError
+from coursekit.grading import check
+from coursekit.grading.notebook import NAME, Exercise, exercise_from, read_exercise
+from coursekit.grading.official import marker
+from coursekit.grading.official.grader import failed, receive, refused, send
+from coursekit.grading.official.marker import Desk, Needs, run_cell
+from coursekit.grading.official.remote import Proxy
+from coursekit.grading.official.results import Job
+from coursekit.grading.official.sheet import Sheet, make_sheet
+from coursekit.kernels.forkserver import Forked, ForkServer
+
+READY_SECONDS = 300.0
+END_SECONDS = 30.0
+
+
+def serve(argument: dict[str, Any], fds: Sequence[int]) -> None:
+    """Grade what comes until the other end is closed; called in a child of the fork server.
+
+    Args:
+        argument: `address` of the fork server; `memory`, bytes, and `seconds` that a learner's
+            cell or call may take; `without`, names of protections that are left out.
+        fds: One: the socket to the grader.
+    """
+    with socket.socket(fileno=fds[0]) as grader:
+        solutions = receive(grader)
+        if solutions is not None:
+            _Examiner(grader, solutions, argument).run()
+
+
+@dataclass
+class _Room:
+    """What is kept for one exercise."""
+
+    desk: Desk
+    zygote: Forked
+
+
+class _Examiner:
+    def __init__(self, grader: socket.socket, solutions: Any, argument: dict[str, Any]):
+        self.grader, self.solutions, self.argument = grader, solutions, argument
+        self.seconds: float = argument["seconds"]
+        self.server = ForkServer.connect(argument["address"])
+        self.rooms: dict[str, _Room] = {}
+        self.unready: dict[str, str] = {}
+
+    def run(self) -> None:
+        """Answer each job by a grade."""
+        try:
+            while (job := receive(self.grader)) is not None:
+                start = time.monotonic()
+                content = job["content"]
+                job["content"] = None if content is None else bytes.fromhex(content)
+                grade = self.examine(Job(**job))
+                grade["seconds"] = round(time.monotonic() - start, 4)
+                send(self.grader, grade)
+        finally:
+            for name in list(self.rooms):
+                self.close(name)
+
+    def examine(self, job: Job) -> dict[str, Any]:
+        """Grade one submission; when its exercise is not ready, prepare it first."""
+        if job.reason:
+            return vars(refused(job, job.reason, points=self.points(job.exercise)))
+        grade = self.marked(job)
+        while isinstance(grade, Needs):
+            try:
+                self.open(grade.exercise)
+            except (UserError, OSError) as error:
+                reason = f"exercise {grade.exercise} cannot be prepared: {error}"
+                return vars(failed(job, reason, grade.exercise))
+            grade = self.marked(job)
+        return grade
+
+    def points(self, name: str) -> float:
+        """Return what an exercise is worth, 0 for none."""
+        if name not in self.rooms:
+            try:
+                return make_sheet(self.read(name)).points
+            except UserError:
+                return 0.0
+        return self.rooms[name].desk.sheet.points
+
+    def read(self, name: str) -> Exercise:
+        """Read a solution.
+
+        Raises:
+            UserError: When there is none of that name, or it does not keep the layout.
+        """
+        if not NAME.fullmatch(name):
+            raise UserError(f"no exercise is called {name!r}")
+        if isinstance(self.solutions, dict):
+            if name not in self.solutions:
+                raise UserError(f"no exercise is called {name}")
+            return exercise_from(nbformat.reads(self.solutions[name], 4), name)
+        path = Path(self.solutions) / f"{name}.ipynb"
+        if not path.is_file():
+            raise UserError(f"no exercise is called {name}")
+        return read_exercise(path)
+
+    def known(self, name: str) -> bool:
+        """Whether there is an exercise of that name."""
+        if not NAME.fullmatch(name):
+            return False
+        if isinstance(self.solutions, dict):
+            return name in self.solutions
+        return (Path(self.solutions) / f"{name}.ipynb").is_file()
+
+    def open(self, name: str) -> None:
+        """Prepare an exercise: run its setup here, and start its zygote.
+
+        Raises:
+            UserError: When a setup cell does not run.
+        """
+        sheet = make_sheet(self.read(name))
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        argument = {
+            "cells": [[part.id, part.source] for part in sheet.setup],
+            "memory": self.argument["memory"],
+            "seconds": int(marker.total_seconds(self.seconds)) + 10,
+            "without": self.argument["without"],
+        }
+        with theirs:
+            zygote = self.server.fork(
+                "coursekit.grading.official.zygote:serve", argument, fds=[theirs.fileno()]
+            )
+        try:
+            namespace = self.set_up(sheet)
+            reply = _reply(ours, READY_SECONDS)
+            if not reply.get("ready"):
+                raise UserError(reply.get("reason", "its zygote ended"))
+        except BaseException:
+            ours.close()
+            zygote.kill()
+            raise
+        self.rooms[name] = _Room(Desk(sheet, namespace, ours), zygote)
+
+    def set_up(self, sheet: Sheet) -> dict[str, Any]:
+        """Run the setup cells on the trusted side; learners' names become proxies."""
+        namespace: dict[str, Any] = {"__name__": "__main__", "check": check}
+        check.reset()
+        for part in sheet.setup:
+            if sheet.on_trusted_side(part):
+                try:
+                    run_cell(part, namespace)
+                except Exception as error:
+                    raise UserError(f"cell {part.id}: {type(error).__name__}: {error}") from error
+        return namespace | {name: Proxy(name) for name in sheet.names}
+
+    def close(self, name: str) -> None:
+        """End an exercise's zygote."""
+        room = self.rooms.pop(name)
+        room.desk.control.close()
+        if not room.zygote.wait(END_SECONDS):
+            room.zygote.kill()
+        room.zygote.close()
+
+    def marked(self, job: Job) -> dict[str, Any] | Needs:
+        """Fork a marker and wait for what it says, but not for ever."""
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(reading)
+            desks = {name: room.desk for name, room in self.rooms.items()}
+            marker.become(writing, job, desks, self.known, self.seconds)
+        os.close(writing)
+        try:
+            data = self.listen(reading, marker.total_seconds(self.seconds) + END_SECONDS)
+        finally:
+            os.close(reading)
+            os.kill(child, signal.SIGKILL)
+            _, status = os.waitpid(child, 0)
+        for name in list(self.rooms):
+            self.clear(name)
+        if not data:
+            code = os.waitstatus_to_exitcode(status)
+            return vars(failed(job, f"its marker ended without a word (code {code})"))
+        said = json.loads(data)
+        return Needs(said["needs"]) if "needs" in said else said
+
+    def listen(self, reading: int, seconds: float) -> bytes:
+        """Read what the marker writes; nothing when it is late or the grader has gone."""
+        data, deadline = bytearray(), time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            ready, _, _ = select.select([reading, self.grader], [], [], left)
+            if self.grader in ready and not self.grader.recv(1, socket.MSG_PEEK):
+                raise SystemExit  # nobody waits for the grade any more
+            if reading in ready:
+                piece = os.read(reading, 1 << 20)
+                if not piece:
+                    return bytes(data)
+                data += piece
+        return b""
+
+    def clear(self, name: str) -> None:
+        """Have the zygote end its learners' processes; one that does not answer is replaced."""
+        control = self.rooms[name].desk.control
+        try:
+            control.send(json.dumps({"do": "end"}).encode())
+            if not _reply(control, END_SECONDS).get("ended"):
+                self.close(name)
+        except OSError:
+            self.close(name)
+
+
+def _reply(control: socket.socket, seconds: float) -> dict[str, Any]:
+    """Receive one message of a zygote; empty when none comes."""
+    if not select.select([control], [], [], seconds)[0]:
+        return {}
+    data = control.recv(1 << 16)
+    return dict(json.loads(data)) if data else {}

@@ -1,0 +1,167 @@
+"""What one exercise asks, cell by cell, and what a submission answers.
+
+A :class:`Sheet` is made from the instructor's notebook. It says which cells run on which side: the
+released text of cells that are not graded goes to the learner's process, check cells stay on the
+trusted side. Of a submission nothing counts but the text of its answer cells, found by grade_id.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from nbformat import NotebookNode
+
+from coursekit.grading.layout import defined, used
+from coursekit.grading.notebook import Exercise, Task, grade_id, role
+from coursekit.grading.release import cell_id, released_source
+
+
+@dataclass(frozen=True)
+class Part:
+    """A code cell of the exercise.
+
+    Attributes:
+        role: "answer", "public", "hidden", "locked" or "shown".
+        id: Its name.
+        source: Its text; that of an answer is the released one.
+        task: The task that it belongs to, or nothing.
+    """
+
+    role: str
+    id: str
+    source: str
+    task: str = ""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """An exercise, ready to be graded.
+
+    Attributes:
+        exercise: The instructor's notebook.
+        setup: Cells before the first answer; both sides run them once.
+        parts: The other code cells, in order.
+        names: Names that answer cells define; proxies on the trusted side.
+    """
+
+    exercise: Exercise
+    setup: tuple[Part, ...]
+    parts: tuple[Part, ...]
+    names: frozenset[str]
+
+    @property
+    def tasks(self) -> list[Task]:
+        """The tasks, in order."""
+        return self.exercise.tasks
+
+    @property
+    def points(self) -> float:
+        """Points of all tasks."""
+        return sum(task.points for task in self.tasks)
+
+    def stub(self, task: str) -> str:
+        """Return the released text of a task's answer cell."""
+        return next(p.source for p in self.parts if p.role == "answer" and p.task == task)
+
+    def on_trusted_side(self, part: Part) -> bool:
+        """Whether a cell that is not graded runs beside the checks: a check uses what it defines.
+
+        One that uses a learner's name cannot.
+        """
+        if used(part.source) & self.names:
+            return False
+        checks = (p for p in self.parts if p.role in ("public", "hidden"))
+        return part.role == "locked" or any(defined(part.source) & used(p.source) for p in checks)
+
+
+def make_sheet(exercise: Exercise) -> Sheet:
+    """Prepare an exercise for grading.
+
+    Args:
+        exercise: The instructor's notebook, taken apart.
+    """
+    checks = {grade_id(exercise.notebook.cells[i]): t.id for t in exercise.tasks
+              for i in (t.public, t.hidden)}  # fmt: skip
+    parts = []
+    for cell in exercise.notebook.cells:
+        kind = role(cell)
+        if cell.cell_type != "code":
+            continue
+        name = cell_id(cell)
+        source = cell.source if kind in ("public", "hidden") else released_source(cell)
+        parts.append(Part(kind, name, source, name if kind == "answer" else checks.get(name, "")))
+    first = next(i for i, part in enumerate(parts) if part.role == "answer")
+    names = frozenset(x for t in exercise.tasks for x in defined(exercise.source(t.answer)))
+    return Sheet(exercise, tuple(parts[:first]), tuple(parts[first:]), names)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a submission holds for one task.
+
+    Attributes:
+        source: The text to run: the learner's, or the released one where theirs cannot be used.
+        touched: Whether the learner has changed the cell.
+        reason: Why the learner's text cannot be used; mostly empty.
+    """
+
+    source: str
+    touched: bool
+    reason: str = ""
+
+
+def answers_of(notebook: NotebookNode, sheet: Sheet) -> dict[str, Answer]:
+    """Find the answer to each task of a submission.
+
+    Args:
+        notebook: The submission.
+        sheet: The exercise.
+    """
+    found: dict[str, list[str]] = {task.id: [] for task in sheet.tasks}
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and (name := cell_id(cell)) in found:
+            found[name].append(str(cell.source))
+    return {name: _answer(sheet.stub(name), sources) for name, sources in found.items()}
+
+
+def _answer(stub: str, sources: list[str]) -> Answer:
+    if not sources:
+        why = "its answer cell is missing: copy it from the exercise as released"
+        return Answer(stub, False, why)
+    if len(sources) > 1:
+        return Answer(stub, False, f"its answer cell stands {len(sources)} times: keep one")
+    return Answer(sources[0], not same_text(sources[0], stub))
+
+
+def same_text(one: str, other: str) -> bool:
+    """Whether two cells hold the same text, trailing white space aside."""
+    texts = [[line.rstrip() for line in text.strip().splitlines()] for text in (one, other)]
+    return texts[0] == texts[1]
+
+
+def notes_on(notebook: NotebookNode, sheet: Sheet, answers: dict[str, Answer]) -> list[str]:
+    """Say what a learner should know of cells that are not graded.
+
+    Args:
+        notebook: The submission.
+        sheet: The exercise.
+        answers: Its answers.
+    """
+    known = {part.id for part in (*sheet.setup, *sheet.parts)}
+    own: dict[str, str] = {}
+    for number, cell in enumerate(notebook.cells, 1):
+        if cell.cell_type == "code" and cell_id(cell) not in known:
+            own |= dict.fromkeys(defined(str(cell.source)), f"cell {number}")
+    texts = [part.source for part in sheet.setup] + [a.source for a in answers.values()]
+    shared = {name for text in texts for name in defined(text)}
+    notes = [
+        f"only answer cells are graded: move {name} from {own[name]} into the answer cell {task}"
+        for task, answer in answers.items()
+        for name in sorted(used(answer.source) & set(own) - shared)
+    ]
+    counts = Counter(cell_id(cell) for cell in notebook.cells if cell.cell_type == "code")
+    missing = [p.id for p in sheet.parts if p.role in ("public", "hidden") and not counts[p.id]]
+    if missing:
+        notes.append(f"deleted check cells ran as released: {', '.join(missing)}")
+    return notes

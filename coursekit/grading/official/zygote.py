@@ -1,0 +1,148 @@
+"""The process from which learners' processes are forked: it knows what learners may know.
+
+It runs the exercise's released setup cells once, inside of namespaces of its own, and then forks a
+confined process for each request, so that a submission starts in milliseconds. It holds no answer,
+no hidden test and no other submission. Requests come from the examiner over one socket:
+
+    {"do": "start"} with one end of a socket pair    fork a learner's process that serves it
+    {"do": "end"}                                    kill every learner's process and reap it
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from coursekit.grading.official import learner, sandbox
+from coursekit.grading.official.wire import Channel
+
+MOST = 1 << 16
+SCRATCH_BYTES = 64 << 20
+
+
+def serve(argument: dict[str, Any], fds: Sequence[int]) -> None:
+    """Run the setup cells, then fork until the examiner is gone; called in the fork server's child.
+
+    Args:
+        argument: `cells`, pairs of id and text; `without`, names of protections to leave out;
+            `memory`, bytes; `seconds`, processor time of one learner's process.
+        fds: One: the socket to the examiner.
+    """
+    with socket.socket(fileno=fds[0]) as control:
+        zygote = _Zygote(control, argument)
+        try:
+            zygote.prepare(argument["cells"])
+        except BaseException as error:
+            _reply(control, {"ready": False, "reason": _described(error)})
+            return
+        _reply(control, {"ready": True})
+        zygote.run()
+
+
+def _reply(control: socket.socket, message: dict[str, Any]) -> None:
+    control.send(json.dumps(message).encode())
+
+
+def _described(error: BaseException) -> str:
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({place.filename}, line {place.lineno})"
+
+
+class _Zygote:
+    """The state of this process: the namespace, and the learners' processes that run."""
+
+    def __init__(self, control: socket.socket, argument: dict[str, Any]):
+        self.control = control
+        self.without: list[str] = argument["without"]
+        self.limits = sandbox.Limits(
+            memory=argument["memory"], processor_seconds=argument["seconds"]
+        )
+        self.readable = sandbox.readable_paths()
+        self.namespace = learner.fresh_namespace()
+        self.running: dict[int, str] = {}
+
+    def prepare(self, cells: list[list[str]]) -> None:
+        """Enter the namespaces and run the setup cells."""
+        if "namespaces" not in self.without:
+            sandbox.enter_namespaces()
+        for name, source in cells:
+            learner.execute(name, source, self.namespace)
+        gc.collect()
+        gc.freeze()
+
+    def run(self) -> None:
+        """Serve requests until the examiner closes its end."""
+        try:
+            while True:
+                data, given, _, _ = socket.recv_fds(self.control, MOST, 1)
+                if not data:
+                    return
+                if json.loads(data)["do"] == "start":
+                    self.start(given[0])
+                else:
+                    self.end()
+                    _reply(self.control, {"ended": True})
+        finally:
+            self.end()
+
+    def start(self, given: int) -> None:
+        """Fork a learner's process that serves a socket."""
+        scratch = tempfile.mkdtemp(prefix="coursekit-learner-")
+        if "namespaces" not in self.without:
+            sandbox.mount_scratch(scratch, SCRATCH_BYTES)
+        child = os.fork()
+        if child == 0:
+            self._become_learner(given, scratch)
+        os.close(given)
+        self.running[child] = scratch
+
+    def _become_learner(self, given: int, scratch: str) -> None:
+        """Confine this process and serve; never returns."""
+        code = 1
+        try:
+            self.control.close()
+            os.dup2(given, 3)
+            os.closerange(4, 1 << 16)
+            os.environ.update(HOME=scratch, TMPDIR=scratch, MPLCONFIGDIR=scratch)
+            tempfile.tempdir = scratch
+            os.chdir(scratch)
+            sandbox.confine(self.readable, scratch, self.limits, self.without)
+            learner.serve(Channel(socket.socket(fileno=3)), self.namespace)
+            code = 0
+        finally:
+            os._exit(code)
+
+    def end(self) -> None:
+        """Kill and reap every learner's process, and remove what they wrote."""
+        for child, scratch in self.running.items():
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            if "namespaces" not in self.without:
+                sandbox.unmount_scratch(scratch)
+            remove(scratch)
+        self.running.clear()
+
+
+def remove(folder: str) -> None:
+    """Remove a folder that a stranger has filled, however deep and whatever its permissions."""
+    try:
+        os.rmdir(folder)
+    except OSError:
+        for command in (["chmod", "-R", "u+rwx"], ["rm", "-rf"]):
+            subprocess.run(
+                [*command, "--", folder],
+                check=False,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+        if Path(folder).exists():
+            raise OSError(f"{folder} cannot be removed") from None
