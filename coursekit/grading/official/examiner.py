@@ -154,7 +154,7 @@ class _Examiner:
             ours.close()
             zygote.kill()
             raise
-        self.rooms[name] = _Room(Desk(sheet, namespace, ours), zygote)
+        self.rooms[name] = _Room(Desk(sheet, namespace, check.session, ours), zygote)
 
     def set_up(self, sheet: Sheet) -> dict[str, Any]:
         """Run the setup cells on the trusted side; learners' names become proxies."""

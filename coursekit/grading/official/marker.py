@@ -26,7 +26,7 @@ from typing import Any
 from coursekit.errors import UserError
 from coursekit.grading import check
 from coursekit.grading.backend import Failure
-from coursekit.grading.layout import defined, used
+from coursekit.grading.layout import defined
 from coursekit.grading.messages import Message
 from coursekit.grading.notebook import exercise_name, parse_notebook, read_notebook
 from coursekit.grading.official.grader import refused
@@ -34,6 +34,7 @@ from coursekit.grading.official.remote import RemoteBackend
 from coursekit.grading.official.results import GRADED, CellGrade, Grade, Job, Said, TaskGrade
 from coursekit.grading.official.sheet import Part, Sheet, answers_of, notes_on
 from coursekit.grading.official.wire import Channel
+from coursekit.grading.session import Session
 
 MEMORY = 6 << 30
 ANSWER_BYTES = 200_000
@@ -47,10 +48,18 @@ def total_seconds(seconds: float) -> float:
 
 @dataclass
 class Desk:
-    """What a marker works with: the exercise, the trusted namespace, the socket to the zygote."""
+    """What a marker works with.
+
+    Attributes:
+        sheet: The exercise.
+        namespace: That of the trusted side, after the setup cells.
+        session: That of the checks.
+        control: The socket to the zygote.
+    """
 
     sheet: Sheet
     namespace: dict[str, Any]
+    session: Session
     control: socket.socket
 
 
@@ -86,7 +95,17 @@ def _said(
         text = f"{type(error).__name__}: {error} ({Path(place.filename).name}, line {place.lineno})"
         result = Grade(job.learner, job.exercise, "failed", reason=f"the grader failed: {text}",
                        file=job.file, sha256=job.sha256)  # fmt: skip
-    return {"needs": result.exercise} if isinstance(result, Needs) else asdict(result)
+    said = {"needs": result.exercise} if isinstance(result, Needs) else asdict(result)
+    return dict(_encodable(said))
+
+
+def _encodable(data: Any) -> Any:
+    """Replace halves of surrogate pairs, which JSON can carry and no file can hold."""
+    if isinstance(data, str):
+        return data.encode("utf-8", "replace").decode()
+    if isinstance(data, dict):
+        return {_encodable(key): _encodable(value) for key, value in data.items()}
+    return [_encodable(item) for item in data] if isinstance(data, (list, tuple)) else data
 
 
 def mark(
@@ -138,13 +157,15 @@ class _Marking:
             for hidden, position in ((False, task.public), (True, task.hidden))
         }
         self.namespace = desk.namespace
-        self.backend: RemoteBackend | None = None
+        self.hidden = False
+        check.session = desk.session
 
     def grade(self) -> Grade:
         """Run both passes and return the grade."""
         if any(answer.touched for answer in self.answers.values()):
-            for hidden in (False, True):
-                self.run(hidden)
+            for self.hidden in (False, True):
+                self.start()
+                self.run()
         tasks = [self.task_grade(task.id, task.title) for task in self.sheet.tasks]
         score = sum(task.earned for task in tasks)
         return Grade(
@@ -181,15 +202,14 @@ class _Marking:
             status = "passed" if earned >= points else "partly" if earned else "failed"
         return TaskGrade(task, title, status, public, hidden, self.reasons.get(task, ""))
 
-    def run(self, hidden: bool) -> None:
-        """Run all answers in a fresh process, and the public or the hidden checks."""
-        self.start()
+    def run(self) -> None:
+        """Run all answers, and the public or the hidden checks."""
         for position, part in enumerate(self.sheet.parts):
             if part.role == "answer":
                 self.answer(part, position)
             elif part.role in ("locked", "shown"):
-                self.unmarked(part, position, hidden)
-            elif (part.role == "hidden") is hidden and self.markable(part.task):
+                self.unmarked(part, position)
+            elif (part.role == "hidden") is self.hidden and self.markable(part.task):
                 self.check(part, position)
 
     def markable(self, task: str) -> bool:
@@ -217,7 +237,9 @@ class _Marking:
         """Run a task's answer; one that fails is replaced by the empty one."""
         failure = self.run_cell(part.id, self.text_of(part.task))
         if failure is not None and part.task not in self.reasons:
-            self.spoil(part.task, f"the answer cell: {explained(failure)}")
+            # In the second pass its text may carry what a hidden check has handed over before.
+            what = "it fails when it runs again" if self.hidden else explained(failure)
+            self.reasons[part.task] = f"the answer cell: {what}"
             if self.alive():
                 self.run_cell(part.id, self.sheet.stub(part.task))
         if not self.alive():
@@ -225,27 +247,20 @@ class _Marking:
 
     def run_cell(self, name: str, source: str) -> Failure | None:
         """Run a cell in the learner's process, within what time is left."""
-        assert self.backend is not None
         return self.backend.run_cell(name, source, min(self.seconds, self.left()))
 
     def alive(self) -> bool:
         """Whether the learner's process still serves."""
-        assert self.backend is not None
         return not self.backend.dead
 
-    def spoil(self, task: str, reason: str) -> None:
-        """Note why a task cannot be marked."""
-        self.reasons[task] = reason
-
-    def unmarked(self, part: Part, position: int, hidden: bool) -> None:
+    def unmarked(self, part: Part, position: int) -> None:
         """Run a cell that is not graded where its names are used."""
-        answers = [self.answers[p.task].source for p in self.sheet.parts[position:]
-                   if p.role == "answer"]  # fmt: skip
-        if part.role == "locked" or any(defined(part.source) & used(text) for text in answers):
+        later = (self.answers[p.task] for p in self.sheet.parts[position:] if p.role == "answer")
+        if part.role == "locked" or any(defined(part.source) & answer.uses for answer in later):
             self.run_cell(part.id, part.source)
             if not self.alive():
                 self.replay(position)
-        if not hidden and self.sheet.on_trusted_side(part):
+        if not self.hidden and self.sheet.on_trusted_side(part):
             run_cell(part, self.namespace)
 
     def replay(self, position: int) -> None:
@@ -259,8 +274,10 @@ class _Marking:
         """Run a check cell and take its points."""
         cell = self.cells[part.task, part.role == "hidden"]
         if self.left() <= 0.1:
-            self.spoil(part.task, f"not marked: {total_seconds(self.seconds):g} s were used up")
+            used_up = f"{total_seconds(self.seconds):g} s were used up"
+            self.reasons[part.task] = f"its checks did not run: {used_up}"
             return
+        self.backend.seconds = min(self.seconds, self.left())
 
         def show(message: Message) -> None:
             cell.said.append(Said(message.status, message.title, message.kind, list(message.facts)))
@@ -271,8 +288,7 @@ class _Marking:
         for result in check.session.results[results:]:
             cell.earned, cell.explanations = result.earned, result.explanations
         if not self.alive():
-            assert self.backend is not None
-            self.spoil(part.task, f"while its checks ran: {DEATHS[self.backend.dead]}")
+            self.reasons[part.task] = f"while its checks ran: {DEATHS[self.backend.dead]}"
             self.replay(position)
 
 

@@ -8,6 +8,7 @@ trusted side. Of a submission nothing counts but the text of its answer cells, f
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from nbformat import NotebookNode
@@ -15,6 +16,8 @@ from nbformat import NotebookNode
 from coursekit.grading.layout import defined, used
 from coursekit.grading.notebook import Exercise, Task, grade_id, role
 from coursekit.grading.release import cell_id, released_source
+
+MOST_CHARACTERS = 500_000  # an answer cell may hold so many
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,19 @@ class Answer:
     touched: bool
     reason: str = ""
 
+    @property
+    def uses(self) -> set[str]:
+        """Names that the text reads and does not bind; empty when it cannot be parsed."""
+        return _names(used, self.source)
+
+
+def _names(of: Callable[[str], set[str]], source: str) -> set[str]:
+    """Look into a stranger's text, which may exhaust the parser."""
+    try:
+        return of(source) if len(source) <= MOST_CHARACTERS else set()
+    except (MemoryError, RecursionError):
+        return set()
+
 
 def answers_of(notebook: NotebookNode, sheet: Sheet) -> dict[str, Answer]:
     """Find the answer to each task of a submission.
@@ -131,6 +147,9 @@ def _answer(stub: str, sources: list[str]) -> Answer:
         return Answer(stub, False, why)
     if len(sources) > 1:
         return Answer(stub, False, f"its answer cell stands {len(sources)} times: keep one")
+    if len(sources[0]) > MOST_CHARACTERS:
+        size = f"{len(sources[0]):,} characters, more than {MOST_CHARACTERS:,}"
+        return Answer(stub, False, f"its answer cell holds {size}")
     return Answer(sources[0], not same_text(sources[0], stub))
 
 
@@ -152,13 +171,14 @@ def notes_on(notebook: NotebookNode, sheet: Sheet, answers: dict[str, Answer]) -
     own: dict[str, str] = {}
     for number, cell in enumerate(notebook.cells, 1):
         if cell.cell_type == "code" and cell_id(cell) not in known:
-            own |= dict.fromkeys(defined(str(cell.source)), f"cell {number}")
+            names = _names(defined, str(cell.source))
+            own |= dict.fromkeys(names, f"cell {number}")
     texts = [part.source for part in sheet.setup] + [a.source for a in answers.values()]
-    shared = {name for text in texts for name in defined(text)}
+    shared = {name for text in texts for name in _names(defined, text)}
     notes = [
         f"only answer cells are graded: move {name} from {own[name]} into the answer cell {task}"
         for task, answer in answers.items()
-        for name in sorted(used(answer.source) & set(own) - shared)
+        for name in sorted(answer.uses & set(own) - shared)
     ]
     counts = Counter(cell_id(cell) for cell in notebook.cells if cell.cell_type == "code")
     missing = [p.id for p in sheet.parts if p.role in ("public", "hidden") and not counts[p.id]]
