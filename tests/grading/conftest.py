@@ -6,9 +6,8 @@ import json
 import textwrap
 from pathlib import Path
 
-import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_raw_cell
+from building import solution_notebook
 
 from coursekit.grading.notebook import notebook_text, read_notebook
 
@@ -151,74 +150,11 @@ LARGEST = {
 TASKS = (AVERAGE, SPREAD, SCALED, LARGEST)
 
 
-def _marks(grade_id: str, **given) -> dict:
-    marks = {"grade": False, "locked": False, "solution": False, "schema_version": 3}
-    return {"nbgrader": {**marks, "grade_id": grade_id, **given}}
-
-
-def _code(grade_id: str, source: str, **marks):
-    source = textwrap.dedent(source).strip()
-    return new_code_cell(source, id=grade_id, metadata=_marks(grade_id, **marks))
-
-
-def _task_cells(number: int, task: dict) -> list:
-    name = task["id"]
-    text = (
-        f"## Task {number} · The {name} · 15 min · easy · 5 points\n\nWrite `{name}`.\n\n"
-        "<details><summary>Hint 1</summary>Look at the docstring.</details>\n"
-        "<details><summary>Hint 2</summary>NumPy has it.</details>"
-    )
-    public, hidden = (
-        textwrap.dedent(task["public"]).strip(),
-        textwrap.dedent(task["hidden"]).strip(),
-    )
-    opening = f'check.task("{name}", points=3, hidden=True)\n### BEGIN HIDDEN TESTS'
-    cells = [
-        new_markdown_cell(text, id=f"{name}-text"),
-        _code(name, task["answer"], solution=True),
-        _code(
-            f"{name}-public",
-            f'check.task("{name}", points=2)\n{public}\ncheck.points()',
-            grade=True, locked=True, points=2,
-        ),
-        _code(
-            f"{name}-hidden",
-            f"{opening}\n{hidden}\n### END HIDDEN TESTS\ncheck.points()",
-            grade=True, locked=True, points=3,
-        ),
-    ]  # fmt: skip
-    variants = [("mistake", *mistake) for mistake in task["mistakes"]]
-    variants.append(("alternative", task["alternative"], "written another way"))
-    for index, (role, source, explanation) in enumerate(variants, 1):
-        ours = {"role": role, "task": name, "explanation": explanation}
-        source = textwrap.dedent(source).strip()
-        cells.append(new_raw_cell(source, id=f"{name}-raw-{index}", metadata={"coursekit": ours}))
-    return cells
-
-
 def build_solution():
-    """Return the sample solution as a notebook, without outputs."""
-    cells = [
-        new_markdown_cell("# Numbers", id="title"),
-        _code("setup", SETUP, locked=True),
-        new_code_cell("print(ROWS.shape)", id="look"),
-    ]
-    for number, task in enumerate(TASKS, 1):
-        cells += _task_cells(number, task)
-    cells.append(new_code_cell("print(average(ROWS[0]))", id="try-it"))
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    metadata = {
-        "coursekit": {"exercise": NAME},
-        "kernelspec": kernel,
-        "language_info": {"name": "python"},
-    }
-    notebook = new_notebook(cells=cells, metadata=metadata)
-    notebook.nbformat_minor = 5
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            output = nbformat.v4.new_output("stream", name="stdout", text="stored\n")
-            cell.outputs = [output]
-    return notebook
+    """Return the sample solution as a notebook, without outputs of its own."""
+    return solution_notebook(
+        NAME, "Numbers", SETUP, TASKS, before="print(ROWS.shape)", after="print(average(ROWS[0]))"
+    )
 
 
 class Course:
