@@ -141,6 +141,14 @@ def release(
     store_outputs: Annotated[
         bool, typer.Option(help="First run the solutions and store their outputs.")
     ] = False,
+    form: Annotated[
+        tuple[str, Path] | None,
+        typer.Option(
+            "--format",
+            metavar="nbgrader DIR",
+            help="Write a course folder for nbgrader instead; it holds the solutions.",
+        ),
+    ] = None,
 ) -> None:
     """Derive exercises/ and the known mistakes from solutions/."""
     root, names = course_root(), chapter_names(chapters)
@@ -148,7 +156,15 @@ def release(
 
     if store_outputs:
         releasing.store_outputs(root, names)
-    for path in releasing.release(root, names, force=force):
+    if form is None:
+        changed = releasing.release(root, names, force=force)
+    elif form[0] == "nbgrader":
+        from coursekit.grading.nbgrader import export
+
+        changed = export(root, form[1], names, force=force)
+    else:
+        raise UserError(f"--format knows nbgrader only, got {form[0]}: write --format nbgrader DIR")
+    for path in changed:
         typer.echo(path.relative_to(root) if path.is_relative_to(root) else path)
 
 
