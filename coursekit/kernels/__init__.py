@@ -1,0 +1,1 @@
+"""Processes that start warm: a server that has imported the course's libraries, and its forks."""
