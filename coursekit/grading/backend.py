@@ -64,13 +64,15 @@ class Outcome:
 
     Args:
         value: what the function returned, not yet known to be plain data.
-        arguments_after: the arguments as the function left them.
+        arguments_after: the arguments as the function left them, if the call asked for them.
         error: the exception, if one was raised; value is then None.
+        refused: why a value in another process is not plain data and was not sent; mostly empty.
     """
 
     value: Any = None
     arguments_after: tuple[Any, ...] = ()
     error: Failure | None = None
+    refused: str = ""
 
 
 class Backend(Protocol):
@@ -79,8 +81,14 @@ class Backend(Protocol):
     def name(self, fn: Any) -> str:
         """Return the name of the function as its author wrote it."""
 
-    def call(self, fn: Any, args: Sequence[Any]) -> Outcome:
-        """Call `fn` on copies of `args` after seeding."""
+    def call(self, fn: Any, args: Sequence[Any], after: bool = False) -> Outcome:
+        """Call `fn` on copies of `args` after seeding.
+
+        Args:
+            fn: the learner's function.
+            args: its arguments, plain data.
+            after: ask for the arguments as the function left them, in place of its result.
+        """
 
     def gradient(
         self, fn: Any, args: Sequence[Any], wrt: Sequence[int], weights: Sequence[Tensor]
@@ -98,7 +106,7 @@ class Backend(Protocol):
             no gradient arrives.
         """
 
-    def data(self, value: Any) -> Any:
+    def data(self, value: Any) -> Outcome:
         """Fetch a plain variable of the learner's."""
 
 
@@ -111,21 +119,22 @@ class Local:
             return "the function" if fn.__name__ == "<lambda>" else fn.__name__
         return "the function" if callable(fn) else f"the {type(fn).__name__}"
 
-    def call(self, fn: Any, args: Sequence[Any]) -> Outcome:
+    def call(self, fn: Any, args: Sequence[Any], after: bool = False) -> Outcome:
         """Call `fn` on copies of `args` after seeding."""
         arguments = copied(tuple(args))
-        return _outcome(lambda: fn(*arguments), arguments)
+        outcome = _outcome(lambda: fn(*arguments))
+        return Outcome(None, arguments, outcome.error) if after else outcome
 
     def gradient(
         self, fn: Any, args: Sequence[Any], wrt: Sequence[int], weights: Sequence[Tensor]
     ) -> Outcome:
         """Differentiate the weighted sum of the floating tensors that `fn` returns."""
         arguments = copied(tuple(args))
-        return _outcome(lambda: weighted_gradient(fn, arguments, wrt, weights), arguments)
+        return _outcome(lambda: weighted_gradient(fn, arguments, wrt, weights))
 
-    def data(self, value: Any) -> Any:
+    def data(self, value: Any) -> Outcome:
         """Return the variable itself."""
-        return value
+        return Outcome(value)
 
 
 def weighted_gradient(
@@ -185,14 +194,14 @@ def seeded() -> Iterator[None]:
         torch.random.set_rng_state(states[2])
 
 
-def _outcome(run: Callable[[], Any], arguments: tuple[Any, ...]) -> Outcome:
+def _outcome(run: Callable[[], Any]) -> Outcome:
     try:
         with seeded():
-            return Outcome(run(), arguments)
+            return Outcome(run())
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a learner's SystemExit must not end the kernel either
-        return Outcome(None, arguments, failure(error))
+        return Outcome(error=failure(error))
 
 
 _BUILTIN = frozenset(
@@ -228,7 +237,16 @@ def _text(error: BaseException) -> str:
         text = printable(_ADDRESS.sub("", str(error)))
     except BaseException:  # __str__ is the learner's and may raise anything
         return "(its text cannot be shown)"
-    return text if len(text) <= 300 else f"{text[:299]}…"
+    return cut(text, 300)
+
+
+def cut(text: str, most: int) -> str:
+    """Keep the printable characters of one line of text, at most so many.
+
+    What has been cut stays as it is when it is cut again.
+    """
+    line = "".join(c if c.isprintable() else " " if c in "\t\n" else "?" for c in text)
+    return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
 def _position(trace: TracebackType | None) -> tuple[str, int, str]:
@@ -238,6 +256,6 @@ def _position(trace: TracebackType | None) -> tuple[str, int, str]:
         name = code.co_filename
         if not name.startswith(("<frozen", *_LIBRARIES)):
             source = linecache.getline(name, trace.tb_lineno).strip()
-            found = (code.co_name, trace.tb_lineno, source)
+            found = (cut(code.co_name, 80), trace.tb_lineno, cut(source, 200))
         trace = trace.tb_next
     return found

@@ -25,7 +25,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from coursekit.grading import compare, gradients
-from coursekit.grading.backend import Failure, Outcome, seeded
+from coursekit.grading.backend import Failure, Outcome, cut, seeded
 from coursekit.grading.compare import Difference, difference, same
 from coursekit.grading.session import Cases, Session, TaskResult, Verdict
 from coursekit.grading.values import NotPlain, copied, described, number, plain, rebuilt
@@ -273,12 +273,13 @@ def unchanged(fn: Any, cases: Cases, *, about: str = "") -> None:
     """
 
     def judge(case: tuple[Any, ...]) -> Verdict:
-        outcome = session.call(fn, case)
+        outcome = session.call(fn, case, after=True)
         if outcome.error is not None:
             _, found, observed = _result(outcome)
             return Verdict(found, observed)
         before = [plain(argument) for argument in case]
-        after, found, observed = _result(Outcome(list(outcome.arguments_after)))
+        arguments = list(outcome.arguments_after)
+        after, found, observed = _result(Outcome(arguments, refused=outcome.refused))
         if found is not None:
             return Verdict(Difference("changed"), observed)
         pairs = enumerate(zip(before, after, strict=True))
@@ -317,10 +318,11 @@ def value(
     """
 
     def judge(case: tuple[Any, ...]) -> Verdict:
-        data = session.backend.data(got)
-        if data is None or data is Ellipsis:
+        outcome = session.backend.data(got)
+        empty = outcome.value is None or outcome.value is Ellipsis
+        if empty and not outcome.error and not outcome.refused:
             return Verdict(Difference("not answered"), {"error": "NotImplementedError"})
-        result, found, observed = _result(Outcome(data))
+        result, found, observed = _result(outcome)
         right = plain(expected)
         found = found or difference(result, right, rtol=rtol, atol=atol)
         return Verdict(found, observed, compare.encode(right))
@@ -376,11 +378,14 @@ def _result(outcome: Outcome) -> tuple[Any, Difference | None, dict[str, Any]]:
             return None, Difference("not answered"), {"error": error.type}
         found = Difference("error", _raised(error), hidden=error.safe_type)
         return None, found, {"error": error.type}
+    refused = outcome.refused
     try:
-        result = plain(outcome.value)
-    except NotPlain as refused:
+        result = None if refused else plain(outcome.value)
+    except NotPlain as error:
+        refused = cut(str(error), 300)
+    if refused:
         wanted = "a number, string, list, tuple, dict, tensor or array of exactly that type"
-        found = Difference("type", (("expected", wanted), ("got", str(refused))))
+        found = Difference("type", (("expected", wanted), ("got", refused)))
         return None, found, {"error": "NotPlain"}
     return result, None, compare.encode(result)
 

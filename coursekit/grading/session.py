@@ -186,10 +186,10 @@ class Session:
         cell.messages.append(repr(message))
         self.show(message)
 
-    def call(self, fn: Any, case: tuple[Any, ...]) -> Outcome:
+    def call(self, fn: Any, case: tuple[Any, ...], after: bool = False) -> Outcome:
         """Call a learner's function without letting it write where it must not."""
         with self._quiet():
-            return self.backend.call(fn, case)
+            return self.backend.call(fn, case, after)
 
     def gradient(self, fn: Any, case: tuple[Any, ...], wrt: Any, weights: Any) -> Outcome:
         """Differentiate a learner's function without letting it write where it must not."""

@@ -396,14 +396,14 @@ class Elsewhere(Local):
     def name(self, fn):
         return fn
 
-    def call(self, fn, args):
-        return super().call(FUNCTIONS[fn], args)
+    def call(self, fn, args, after=False):
+        return super().call(FUNCTIONS[fn], args, after)
 
     def gradient(self, fn, args, wrt, weights):
         return super().gradient(FUNCTIONS[fn], args, wrt, weights)
 
     def data(self, value):
-        return {"rate": 0.1}[value]
+        return Outcome({"rate": 0.1}[value])
 
 
 def test_every_touch_of_a_learners_name_goes_through_the_backend(session):
@@ -431,7 +431,7 @@ def test_a_reset_forgets_everything(session):
 
 def test_outcomes_of_another_process_need_no_exception_object(session):
     class Remote(Local):
-        def call(self, fn, args):
+        def call(self, fn, args, after=False):
             return Outcome(error=Failure("ValueError", ("ValueError", "Exception"), "too short"))
 
     session.backend = Remote()
