@@ -62,17 +62,16 @@ class _Learner:
         namespace.setdefault("get_ipython", _no_shell)
         namespace.setdefault("input", _no_input)
 
-    def answer(self, header: dict[str, Any], values: list[Any]) -> tuple[dict[str, Any], list[Any]]:
+    def answer(self, header: dict[str, Any], values: list[Any]) -> bytes:
         """Do what a request asks; whatever a learner's code raises becomes a failure."""
         try:
             do = getattr(self, f"_{header['do']}")
-            reply, results = do(header, *values)
-            framed(reply, results)
-            return reply, results
+            return framed(*do(header, *values))
         except TooLarge as error:
-            return _failed(Failure("TooLarge", ("TooLarge",), f"the result: {error}")), []
+            text = f"the result cannot be sent: {error}"
+            return framed(_failed(Failure("TooLarge", ("TooLarge",), text)), [])
         except BaseException as error:
-            return _failed(failure(error)), []
+            return framed(_failed(failure(error)), [])
 
     def _cell(self, header: dict[str, Any]) -> tuple[dict[str, Any], list[Any]]:
         name = cell_name(header["id"])
