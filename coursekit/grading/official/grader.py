@@ -13,6 +13,7 @@ import struct
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,16 @@ def environment() -> dict[str, str]:
     }
 
 
+@cache
+def lacking(unsafe: bool) -> list[sandbox.Protection]:
+    """Return the protections that are missing here, tried once; call it before threads start.
+
+    Raises:
+        UserError: When one is missing and `unsafe` is not set.
+    """
+    return sandbox.demand(unsafe)
+
+
 class GraderBroke(Exception):
     """The examiner ended; another grader may be started."""
 
@@ -74,7 +85,7 @@ class Grader:
         seconds: float = 60.0,
         unsafe: bool = False,
     ):
-        without = [protection.name for protection in sandbox.demand(unsafe)]
+        without = [protection.name for protection in lacking(unsafe)]
         self._own = start_server() if server is None else None
         server = server or self._own
         assert server is not None

@@ -71,6 +71,7 @@ class RemoteBackend:
     """A `coursekit.grading.backend.Backend` whose functions live at the other end of a channel.
 
     Attributes:
+        seconds: How long a call may take.
         dead: Why the learner's process answers no more: "" while it does, "TimeLimit" or "Died".
     """
 
@@ -87,7 +88,7 @@ class RemoteBackend:
         """
         if not 0 < seconds < math.inf:
             raise ValueError(f"seconds must be positive and finite, got {seconds}")
-        self._channel, self._seconds, self._most = channel, seconds, most
+        self._channel, self.seconds, self._most = channel, seconds, most
         self._end: Failure | None = None
         self.dead = ""
 
@@ -145,7 +146,7 @@ class RemoteBackend:
         """Send a request and read the reply; a process that fails at it is given up."""
         if self._end is not None:
             return Outcome(error=self._end)
-        seconds = self._seconds if seconds is None else seconds
+        seconds = self.seconds if seconds is None else seconds
         try:
             reply, results = self._channel.exchange(header, values, seconds, self._most)
             return _outcome(reply, results)

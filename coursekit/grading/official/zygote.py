@@ -26,7 +26,6 @@ from coursekit.grading.official import learner, sandbox
 from coursekit.grading.official.wire import Channel
 
 MOST = 1 << 16
-SCRATCH_BYTES = 64 << 20
 
 
 def serve(argument: dict[str, Any], fds: Sequence[int]) -> None:
@@ -67,7 +66,7 @@ class _Zygote:
             memory=argument["memory"], processor_seconds=argument["seconds"]
         )
         self.readable = sandbox.readable_paths()
-        self.namespace = learner.fresh_namespace()
+        self.namespace: dict[str, Any] = {"__name__": "__main__"}
         self.running: dict[int, str] = {}
 
     def prepare(self, cells: list[list[str]]) -> None:
@@ -75,7 +74,9 @@ class _Zygote:
         if "namespaces" not in self.without:
             sandbox.enter_namespaces()
         for name, source in cells:
-            learner.execute(name, source, self.namespace)
+            file = learner.cell_name(name)
+            learner.remember(file, source)
+            exec(learner.compiled(source, file), self.namespace)
         gc.collect()
         gc.freeze()
 
@@ -97,8 +98,6 @@ class _Zygote:
     def start(self, given: int) -> None:
         """Fork a learner's process that serves a socket."""
         scratch = tempfile.mkdtemp(prefix="coursekit-learner-")
-        if "namespaces" not in self.without:
-            sandbox.mount_scratch(scratch, SCRATCH_BYTES)
         child = os.fork()
         if child == 0:
             self._become_learner(given, scratch)
@@ -110,13 +109,8 @@ class _Zygote:
         code = 1
         try:
             self.control.close()
-            os.dup2(given, 3)
-            os.closerange(4, 1 << 16)
-            os.environ.update(HOME=scratch, TMPDIR=scratch, MPLCONFIGDIR=scratch)
-            tempfile.tempdir = scratch
-            os.chdir(scratch)
-            sandbox.confine(self.readable, scratch, self.limits, self.without)
-            learner.serve(Channel(socket.socket(fileno=3)), self.namespace)
+            sandbox.confine(self.readable, scratch, self.limits, self.without, keep=[given])
+            learner.serve(Channel(socket.socket(fileno=given)), self.namespace)
             code = 0
         finally:
             os._exit(code)
@@ -126,8 +120,6 @@ class _Zygote:
         for child, scratch in self.running.items():
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
-            if "namespaces" not in self.without:
-                sandbox.unmount_scratch(scratch)
             remove(scratch)
         self.running.clear()
 
