@@ -6,8 +6,8 @@ which nbgrader takes as partial credit. So a source notebook is the solution wit
 
 Under nbgrader checks run in the learner's own kernel: coursekit must be installed there, and an
 answer can reach the checks. The README of the folder says both. Honest submissions score as under
-``coursekit grade``. Three differences remain: nbgrader puts back deleted check cells only, so that a
-deleted setup cell costs all points; it runs cells of the learner's own; and the explanation of a
+``coursekit grade``. Three differences remain: nbgrader puts back deleted check cells only, so that
+a deleted setup cell costs all points; it runs cells of the learner's own; and the explanation of a
 known mistake is shown only for exercises that the installed coursekit knows.
 """
 
