@@ -16,11 +16,14 @@ from jupyter_client.kernelspec import NoSuchKernel
 from jupyter_client.manager import KernelManager
 
 from coursekit.errors import UserError
+from coursekit.grading.messages import MIME
 from coursekit.grading.trials import ENVIRONMENT
 
 START_SECONDS = 120
 GRACE_SECONDS = 2.0
 MOST_DISPLAYS = 1000
+MOST_CHARACTERS = 4 * 2**20
+RUNNERS = ("ACTIONS_", "GITHUB_", "PYTEST_")
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -33,7 +36,8 @@ class Ran:
         error: For an error, its type.
         text: Its message.
         line: The line of the cell where it was raised, 0 when unknown.
-        displays: The data of everything displayed, by MIME type.
+        displays: Of every message of a check that was displayed, or that looks like one, the text
+            and the data for programs, by MIME type; the first 1,000 and 4 MB of text.
     """
 
     status: str = "ok"
@@ -44,19 +48,16 @@ class Ran:
 
 
 class Kernel:
-    """A Python kernel, started on entering and ended on leaving a ``with`` block."""
+    """A Python kernel that can be started more than once.
+
+    Args:
+        folder: Where its code runs.
+    """
 
     def __init__(self, folder: Path):
         self.folder = folder
         self._manager: KernelManager | None = None
         self._client: BlockingKernelClient | None = None
-
-    def __enter__(self) -> Kernel:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
     @property
     def alive(self) -> bool:
@@ -70,12 +71,11 @@ class Kernel:
             UserError: When no kernel can be started.
         """
         self.stop()
-        environment = {k: v for k, v in ENVIRONMENT.items() if k != "MPLBACKEND"}
         self._manager = KernelManager(kernel_name="python3")
         try:
             self._manager.start_kernel(
                 cwd=str(self.folder),
-                env={**os.environ, **environment},
+                env=_environment(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
             )
@@ -121,6 +121,7 @@ class Kernel:
     def _follow(self, message: str, ran: Ran, deadline: float) -> bool:
         """Collect what a cell sends until it has ended; False at the deadline or a dead kernel."""
         assert self._client is not None
+        room = MOST_CHARACTERS
         while (left := deadline - time.monotonic()) > 0:
             try:
                 reply = self._client.get_iopub_msg(timeout=min(left, 0.25))
@@ -136,9 +137,18 @@ class Kernel:
             if reply["msg_type"] == "error":
                 ran.status, ran.error, ran.text = "error", content["ename"], content["evalue"]
                 ran.line = _line(content["traceback"], content["evalue"])
-            elif "data" in content and len(ran.displays) < MOST_DISPLAYS:
-                ran.displays.append(content["data"])
+            elif MIME in content.get("data", {}):
+                kept = {kind: content["data"].get(kind, "") for kind in (MIME, "text/plain")}
+                room -= len(str(kept))
+                if room > 0 and len(ran.displays) < MOST_DISPLAYS:
+                    ran.displays.append(kept)
         return False
+
+
+def _environment() -> dict[str, str]:
+    """Return what a kernel sees of the environment: nothing of the run that started it."""
+    theirs = {k: v for k, v in os.environ.items() if not k.startswith(RUNNERS)}
+    return theirs | {k: v for k, v in ENVIRONMENT.items() if k != "MPLBACKEND"}
 
 
 def _line(traceback: list[str], text: str) -> int:

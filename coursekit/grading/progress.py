@@ -14,13 +14,8 @@ from typing import Any
 
 from coursekit.errors import UserError
 from coursekit.grading.notebook import json_text, read_notebook, write_text
-from coursekit.grading.run import (
-    KNOWN,
-    Report,
-    answered,
-    check_notebook,
-    known_exercise,
-)
+from coursekit.grading.plan import answered
+from coursekit.grading.run import KNOWN, Report, check_notebook, known_exercise
 
 
 @dataclass(frozen=True)
