@@ -202,6 +202,55 @@ def verify(chapters: Names = None) -> None:
     raise typer.Exit(0 if proofs and all(proof.holds for proof in proofs) else 1)
 
 
+@app.command()
+def grade(
+    submissions: Annotated[
+        Path, typer.Argument(help="A notebook, or a folder LEARNER/…/NAME.ipynb of any depth.")
+    ],
+    out: Annotated[Path, typer.Option(help="The folder for grades; not inside SUBMISSIONS.")],
+    jobs: Annotated[
+        int | None, typer.Option(help="Submissions graded at once; one a core by default.")
+    ] = None,
+    exercise: Annotated[
+        list[str] | None, typer.Option(metavar="PART/NAME", help="Only this one; may be repeated.")
+    ] = None,
+    scheduler: Annotated[
+        str, typer.Option(metavar="tcp://HOST:PORT", help="Grade on the workers of a Dask cluster.")
+    ] = "",
+    seconds: Annotated[float, typer.Option(help="Time limit of a learner's cell or call.")] = 60,
+    solutions: Annotated[
+        Path | None, typer.Option(help="The instructor's notebooks; the course's by default.")
+    ] = None,
+    unsafe: Annotated[
+        bool, typer.Option("--unsafe", help="Grade although a protection is missing.")
+    ] = False,
+) -> None:
+    """Grade what learners handed in, in a sandbox; the same command goes on where it stopped."""
+    from coursekit.grading.official import batch, sandbox
+
+    if not scheduler:
+        for missing in sandbox.demand(unsafe):
+            typer.echo(f"Without protection by {missing.name}: {missing.detail}", err=True)
+    try:
+        summary = batch.grade_all(
+            submissions,
+            out,
+            solutions=solutions or course_root() / "solutions",
+            jobs=jobs,
+            exercises=chapter_names(exercise) or (),
+            scheduler=scheduler,
+            seconds=seconds,
+            unsafe=unsafe,
+        )
+    except (batch.Interrupted, KeyboardInterrupt) as error:
+        typer.echo(f"coursekit: {error or 'stopped: go on with the same command'}", err=True)
+        raise typer.Exit(130) from error
+    show_table([summary.as_dict()], "")
+    for path in summary.written:
+        typer.echo(path)
+    raise typer.Exit(summary.exit_code)
+
+
 data_app = typer.Typer(
     help="List, look at and fetch the data that the course learns from.",
     invoke_without_command=True,
