@@ -27,6 +27,7 @@ from typing import Any
 from coursekit.grading import compare, gradients
 from coursekit.grading.backend import Failure, Outcome, cut, seeded
 from coursekit.grading.compare import Difference, difference, same
+from coursekit.grading.recipes import Taken, make, take, through
 from coursekit.grading.session import Cases, Session, TaskResult, Verdict
 from coursekit.grading.values import NotPlain, copied, described, number, plain, rebuilt
 
@@ -39,13 +40,16 @@ __all__ = [
     "exercise",
     "gradient",
     "holds",
+    "make",
     "points",
     "raises",
     "reset",
     "same",
     "score",
     "session",
+    "take",
     "task",
+    "through",
     "unchanged",
     "value",
 ]
@@ -141,8 +145,10 @@ def _against_reference(
         found = found or difference(got, expected, **options)
         return Verdict(found, observed, compare.encode(expected))
 
-    name = session.backend.name(fn)
+    name = session.name(fn)
     verb = "equals" if kind == "equal" else "agrees with"
+    if type(fn) is Taken and fn.count > 1:
+        verb = "equal" if kind == "equal" else "agree with"
     passes = f"{name} {verb} the reference on {_count(cases)}"
     names = _parameters(reference)
     session.run(kind, name, cases, judge, passes=passes, about=about, names=names)
@@ -168,7 +174,7 @@ def holds(
             found = _property(condition, got, case, says)
         return Verdict(found, observed)
 
-    name = session.backend.name(fn)
+    name = session.name(fn)
     passes = f"{name}: {says} ({_count(cases)})"
     names = _parameters(condition)[1:]
     session.run("holds", name, cases, judge, passes=passes, about=about, names=names)
@@ -218,7 +224,7 @@ def gradient(
             found = gradients.compared(got, expected, wrt)
         return Verdict(found, observed, compare.encode(expected))
 
-    name = session.backend.name(fn)
+    name = session.name(fn)
     other = "finite differences" if reference is None else "the reference's"
     passes = f"the gradient of {name} agrees with {other} on {_count(cases)}"
     names = _parameters(reference)
@@ -258,7 +264,7 @@ def raises(
             Difference("other error", (("expected", words), *_raised(outcome.error))), observed
         )
 
-    name = session.backend.name(fn)
+    name = session.name(fn)
     passes = f"{name} raises {words} on {_count(cases)}"
     session.run("raises", name, cases, judge, passes=passes, about=about)
 
@@ -294,7 +300,7 @@ def unchanged(fn: Any, cases: Cases, *, about: str = "") -> None:
             found = Difference("changed", facts)
         return Verdict(found, observed, compare.encode(before))
 
-    name = session.backend.name(fn)
+    name = session.name(fn)
     passes = f"{name} leaves its arguments unchanged on {_count(cases)}"
     session.run("unchanged", name, cases, judge, passes=passes, about=about)
 
@@ -359,7 +365,7 @@ def score(
             found = _too_low(score, got, case, at_least, says)
         return Verdict(found, observed)
 
-    name = session.backend.name(fn)
+    name = session.name(fn)
     passes = f"{name}: {says} is at least {at_least:g} ({_count(cases)})"
     names = _parameters(score)[1:]
     session.run("score", name, cases, judge, passes=passes, about=about, names=names)

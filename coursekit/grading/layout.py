@@ -15,6 +15,7 @@ from itertools import pairwise
 
 import nbformat
 
+from coursekit.grading.cells import called_check, defined, parsed, touches, used
 from coursekit.grading.notebook import (
     BEGIN_HIDDEN,
     BEGIN_SOLUTION,
@@ -31,6 +32,8 @@ from coursekit.grading.notebook import (
     split_regions,
     where,
 )
+
+__all__ = ["defined", "used", "validate"]
 
 REQUIRED_KEYS = {"schema_version", "grade", "locked", "solution"}
 ALLOWED_KEYS = REQUIRED_KEYS | {"task", "grade_id", "points", "checksum", "cell_type"}
@@ -169,7 +172,7 @@ def _answer(exercise: Exercise, task: Task) -> Iterator[str]:
     if problem := _unbalanced(source, BEGIN_SOLUTION, END_SOLUTION):
         yield f"{place}: {problem}"
         return
-    tree = _parse(source)
+    tree = parsed(source)
     if tree is None:
         yield f"{place}: it is no plain Python (magics do not count as such)"
         return
@@ -213,16 +216,16 @@ def _unbalanced(source: str, begin: str, end: str) -> str:
 def _public(exercise: Exercise, task: Task) -> Iterator[str]:
     place = where(exercise.name, task.public, exercise.notebook.cells[task.public])
     source = exercise.source(task.public)
-    tree = _parse(source)
+    tree = parsed(source)
     if tree is None:
         yield f"{place}: it is no plain Python"
         return
-    if any(_called_check(statement) == "" for statement in tree.body):
+    if any(called_check(statement) == "" for statement in tree.body):
         yield f"{place}: only statements check.…(…) may stand in a public check"
     if "HIDDEN TESTS" in source:
         yield f"{place}: hidden tests belong into {task.id}-hidden"
     yield from _frame(exercise, task, task.public, tree.body, hidden=False)
-    yield from _touches(exercise, place, tree)
+    yield from touches(exercise, place, tree)
 
 
 def _hidden(exercise: Exercise, task: Task) -> Iterator[str]:
@@ -231,17 +234,17 @@ def _hidden(exercise: Exercise, task: Task) -> Iterator[str]:
     if problem := _unbalanced(source, BEGIN_HIDDEN, END_HIDDEN):
         yield f"{place}: {problem}"
         return
-    tree = _parse(source)
+    tree = parsed(source)
     if tree is None:
         yield f"{place}: it is no plain Python"
         return
     parts = list(split_regions(source, BEGIN_HIDDEN, END_HIDDEN))
-    outside = _parse("\n".join(line for inside, lines in parts if not inside for line in lines))
+    outside = parsed("\n".join(line for inside, lines in parts if not inside for line in lines))
     statements = outside.body if outside else []
     if len(statements) != 2:
         yield f"{place}: only check.task and check.points may stand outside of the hidden block"
     yield from _frame(exercise, task, task.hidden, statements, hidden=True)
-    yield from _touches(exercise, place, tree)
+    yield from touches(exercise, place, tree)
     if any(isinstance(node, ast.Assert) for node in ast.walk(tree)):
         yield f"{place}: a bare assert explains nothing: use check.…"
 
@@ -251,10 +254,10 @@ def _frame(
 ) -> Iterator[str]:
     """Check that a cell opens by check.task, with its own name and points, and ends in points."""
     place = where(exercise.name, position, exercise.notebook.cells[position])
-    if not body or _called_check(body[0]) != "task":
+    if not body or called_check(body[0]) != "task":
         yield f'{place}: begin by check.task("{task.id}", points=…)'
         return
-    if _called_check(body[-1]) != "points":
+    if called_check(body[-1]) != "points":
         yield f"{place}: end by check.points()"
     call = body[0].value  # type: ignore[attr-defined]
     given = {keyword.arg: keyword.value for keyword in call.keywords}
@@ -269,75 +272,6 @@ def _frame(
         )
     if values.get("hidden", False) is not hidden:
         yield f"{place}: check.task needs hidden={hidden}"
-
-
-def _called_check(statement: ast.stmt) -> str:
-    """Return the name of the helper when a statement is ``check.helper(…)``, else nothing."""
-    call = statement.value if isinstance(statement, ast.Expr) else None
-    function = call.func if isinstance(call, ast.Call) else None
-    if isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name):
-        return function.attr if function.value.id == "check" else ""
-    return ""
-
-
-def _touches(exercise: Exercise, place: str, tree: ast.Module) -> Iterator[str]:
-    """Find uses of a learner's names other than as the first argument of a check.
-
-    In official grading those names are proxies of another process; only ``check.*`` handles them.
-    """
-    theirs = {name for task in exercise.tasks for name in defined(exercise.source(task.answer))}
-    local = {
-        node.name if isinstance(node, ast.FunctionDef) else node.arg
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef | ast.arg)
-    }
-    allowed = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Expr) and _called_check(node) and node.value.args:  # type: ignore[attr-defined]
-            allowed.add(id(node.value.args[0]))  # type: ignore[attr-defined]
-    used = {
-        node.id
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Name) and node.id in theirs - local and id(node) not in allowed
-    }
-    for name in sorted(used):
-        yield (
-            f"{place}: {name} is the learner's: give it to check.* as first argument, and use a "
-            "reference of your own elsewhere"
-        )
-
-
-def defined(source: str) -> set[str]:
-    """Return the names that a cell's text binds at its top level; empty when it does not parse."""
-    tree = _parse(source)
-    names: set[str] = set()
-    for statement in tree.body if tree else []:
-        if isinstance(statement, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
-            names.add(statement.name)
-            continue
-        for node in ast.walk(statement):
-            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-                names.add(node.id)
-            elif isinstance(node, ast.alias):
-                names.add((node.asname or node.name).split(".")[0])
-    return names
-
-
-def used(source: str) -> set[str]:
-    """Return the names that a cell's text reads and does not bind anywhere in it."""
-    tree = _parse(source)
-    nodes = list(ast.walk(tree)) if tree else []
-    names = [node for node in nodes if isinstance(node, ast.Name)]
-    bound = {node.id for node in names if not isinstance(node.ctx, ast.Load)}
-    bound |= {node.arg for node in nodes if isinstance(node, ast.arg)}
-    return {node.id for node in names} - bound - defined(source)
-
-
-def _parse(source: str) -> ast.Module | None:
-    try:
-        return ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError):
-        return None
 
 
 def _variants(exercise: Exercise, task: Task) -> Iterator[str]:

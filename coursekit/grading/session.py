@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
 
+from coursekit.grading import recipes
 from coursekit.grading.backend import Backend, Local, Outcome
 from coursekit.grading.compare import Difference, same
 from coursekit.grading.messages import Message
@@ -185,6 +186,10 @@ class Session:
             message = _failed(kind, subject, found, cell, failed, cases, about, names, data)
         cell.messages.append(repr(message))
         self.show(message)
+
+    def name(self, fn: Any) -> str:
+        """Name a learner's function, or what a recipe makes of it; arguments only in the open."""
+        return recipes.name_with(fn, self.backend.name, open=not self.cell.hidden)
 
     def call(self, fn: Any, case: tuple[Any, ...], after: bool = False) -> Outcome:
         """Call a learner's function without letting it write where it must not."""

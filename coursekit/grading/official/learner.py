@@ -20,6 +20,7 @@ from dataclasses import asdict
 from types import CodeType
 from typing import Any
 
+from coursekit.grading import recipes
 from coursekit.grading.backend import Failure, Local, Outcome, cut, failure
 from coursekit.grading.official.wire import Channel, Closed, Malformed, TooLarge, framed
 from coursekit.grading.values import NotPlain, plain
@@ -58,6 +59,7 @@ def cell_name(name: str) -> str:
 class _Learner:
     def __init__(self, namespace: dict[str, Any]) -> None:
         self.namespace, self.local = namespace, Local()
+        self.given = dict(namespace)  # what drivers of the author's may use
         namespace.setdefault("display", _shown_nowhere)
         namespace.setdefault("get_ipython", _no_shell)
         namespace.setdefault("input", _no_input)
@@ -98,11 +100,13 @@ class _Learner:
         return _replied(outcome, outcome.value)
 
     def _fetch(self, header: dict[str, Any]) -> tuple[dict[str, Any], list[Any]]:
-        value = self._found(["name", header["name"]])
+        value = self._lookup(header["name"])
         return ({"empty": True}, []) if value is Ellipsis else _replied(Outcome(), value)
 
-    def _found(self, subject: Any) -> Any:
-        name = subject[1]
+    def _found(self, subject: tuple[Any, ...]) -> Any:
+        return recipes.restored(subject, self._lookup, self.given)
+
+    def _lookup(self, name: str) -> Any:
         if name not in self.namespace:
             raise NameError(f"name '{name}' is not defined")
         return self.namespace[name]

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from torch import Tensor
 
+from coursekit.grading import recipes
 from coursekit.grading.backend import Failure, Outcome, cut
 from coursekit.grading.official.wire import MOST_BYTES, Channel, Closed, Malformed, TooLate
 from coursekit.grading.values import copied
@@ -113,7 +114,7 @@ class RemoteBackend:
     def call(self, fn: Any, args: Sequence[Any], after: bool = False) -> Outcome:
         """Call `fn` on copies of `args` after seeding; a `Backend` method."""
         header = {"do": "call", "after": after}
-        outcome = self._ask(header, [_described(fn), *copied(tuple(args))])
+        outcome = self._ask(header, [recipes.described(fn, self.name), *copied(tuple(args))])
         if not after or outcome.error or outcome.refused:
             return outcome
         if type(outcome.value) is not list or len(outcome.value) != len(args):
@@ -125,7 +126,7 @@ class RemoteBackend:
     ) -> Outcome:
         """Differentiate the weighted sum of the floating tensors; a `Backend` method."""
         header = {"do": "gradient", "wrt": list(wrt)}
-        values = [_described(fn), list(weights), *copied(tuple(args))]
+        values = [recipes.described(fn, self.name), list(weights), *copied(tuple(args))]
         outcome = self._ask(header, values)
         if outcome.error or outcome.refused:
             return outcome
@@ -172,10 +173,6 @@ def _proxied(fn: Any) -> Proxy:
     if type(fn) is not Proxy:
         raise TypeError(f"a check needs a name of the learner's first, got {type(fn).__name__}")
     return fn
-
-
-def _described(fn: Any) -> tuple[Any, ...]:
-    return ("name", proxy_name(_proxied(fn)))
 
 
 def _outcome(reply: dict[str, Any], results: list[Any]) -> Outcome:
