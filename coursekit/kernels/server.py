@@ -22,7 +22,7 @@ import traceback
 from dataclasses import dataclass
 from typing import Any
 
-from coursekit.kernels import child, frames
+from coursekit.kernels import child, frames, hugepages
 
 REQUEST_SECONDS = 10.0
 LOG_BYTES = 256 << 10
@@ -106,6 +106,7 @@ def warm_up(modules: list[str]) -> None:
     gc.collect()
     gc.freeze()
     gc.enable()
+    hugepages.collapse()
 
 
 def threads() -> int:

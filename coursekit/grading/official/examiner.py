@@ -7,6 +7,7 @@ never sees what stands here.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import select
@@ -14,7 +15,7 @@ import signal
 import socket
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,9 @@ from coursekit.grading.official.grader import failed, receive, refused, send
 from coursekit.grading.official.marker import Desk, Needs, run_cell
 from coursekit.grading.official.remote import Proxy
 from coursekit.grading.official.results import Job
-from coursekit.grading.official.sheet import Sheet, make_sheet
+from coursekit.grading.official.sheet import Part, Sheet, make_sheet
+from coursekit.grading.session import Session
+from coursekit.kernels import hugepages
 from coursekit.kernels.forkserver import Forked, ForkServer
 
 READY_SECONDS = 300.0
@@ -162,11 +165,29 @@ class _Examiner:
         check.reset()
         for part in sheet.setup:
             if sheet.on_trusted_side(part):
-                try:
-                    run_cell(part, namespace)
-                except Exception as error:
-                    raise UserError(f"cell {part.id}: {type(error).__name__}: {error}") from error
+                _run(part, namespace)
+        self.rehearse(sheet, dict(namespace))
+        gc.collect()
+        gc.freeze()
+        hugepages.collapse()
         return namespace | {name: Proxy(name) for name in sheet.names}
+
+    def rehearse(self, sheet: Sheet, namespace: dict[str, Any]) -> None:
+        """Have the solution earn all points here, once.
+
+        An exercise whose solution does not is not fit to be graded. What its checks import and
+        what torch does on first use is then done for every marker.
+        """
+        session, check.session = check.session, Session()
+        check.session.show = lambda message: None
+        try:
+            for part in sheet.parts:
+                _run(replace(part, source=sheet.solution(part)), namespace)
+            earned = sum(result.earned for result in check.session.results)
+        finally:
+            check.session = session
+        if earned != sheet.points:
+            raise UserError(f"its solution earns {earned:g} of {sheet.points:g} points")
 
     def close(self, name: str) -> None:
         """End an exercise's zygote."""
@@ -222,6 +243,13 @@ class _Examiner:
                 self.close(name)
         except OSError:
             self.close(name)
+
+
+def _run(part: Part, namespace: dict[str, Any]) -> None:
+    try:
+        run_cell(part, namespace)
+    except Exception as error:
+        raise UserError(f"cell {part.id}: {type(error).__name__}: {error}") from error
 
 
 def _reply(control: socket.socket, seconds: float) -> dict[str, Any]:

@@ -20,7 +20,9 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 from coursekit.errors import UserError
@@ -309,6 +311,11 @@ def explained(failure: Failure) -> str:
 
 def run_cell(part: Part, namespace: dict[str, Any]) -> None:
     """Execute a cell of the instructor's in a namespace, its text open to `inspect`."""
-    name = f"<cell {part.id}>"
-    linecache.cache[name] = (len(part.source), None, part.source.splitlines(True), name)
-    exec(compile(part.source, name, "exec"), namespace)
+    exec(_compiled(part.id, part.source), namespace)
+
+
+@cache
+def _compiled(name: str, source: str) -> CodeType:
+    file = f"<cell {name}>"
+    linecache.cache[file] = (len(source), None, source.splitlines(True), file)
+    return compile(source, file, "exec")

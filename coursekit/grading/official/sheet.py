@@ -67,6 +67,12 @@ class Sheet:
         """Return the released text of a task's answer cell."""
         return next(p.source for p in self.parts if p.role == "answer" and p.task == task)
 
+    def solution(self, part: Part) -> str:
+        """Return the text of a cell as it stands in the instructor's notebook."""
+        if part.role != "answer":
+            return part.source
+        return next(self.exercise.source(t.answer) for t in self.tasks if t.id == part.task)
+
     def on_trusted_side(self, part: Part) -> bool:
         """Whether a cell that is not graded runs beside the checks: a check uses what it defines.
 

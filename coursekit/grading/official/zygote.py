@@ -22,8 +22,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from coursekit.grading.official import learner, sandbox
 from coursekit.grading.official.wire import Channel
+from coursekit.kernels import hugepages
 
 MOST = 1 << 16
 
@@ -77,8 +81,10 @@ class _Zygote:
             file = learner.cell_name(name)
             learner.remember(file, source)
             exec(learner.compiled(source, file), self.namespace)
+        warm_up()
         gc.collect()
         gc.freeze()
+        hugepages.collapse()
 
     def run(self) -> None:
         """Serve requests until the examiner closes its end."""
@@ -122,6 +128,23 @@ class _Zygote:
             os.waitpid(child, 0)
             remove(scratch)
         self.running.clear()
+
+
+def warm_up() -> None:
+    """Take torch's and the protocol's first steps here, where they are taken once for all."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        asking, x = Channel(ours), torch.ones(2, 2)
+        asking.send({"do": "cell", "id": "first", "source": "import math"})
+        asking.send({"do": "call", "after": False}, [("name", "first"), x])
+        asking.send({"do": "gradient", "wrt": [0]}, [("name", "first"), [x], x])
+        ours.shutdown(socket.SHUT_WR)
+        learner.serve(Channel(theirs), {"first": _first_steps})
+
+
+def _first_steps(x: Tensor) -> Tensor:
+    layer = torch.nn.Linear(2, 2)
+    return torch.softmax(layer(x), dim=1).exp().clamp(min=0).sum(dim=1, keepdim=True) + x
 
 
 def remove(folder: str) -> None:
