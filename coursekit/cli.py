@@ -226,10 +226,10 @@ def grade(
     ] = False,
 ) -> None:
     """Grade what learners handed in, in a sandbox; the same command goes on where it stopped."""
-    from coursekit.grading.official import batch, sandbox
+    from coursekit.grading.official import batch, grader
 
     if not scheduler:
-        for missing in sandbox.demand(unsafe):
+        for missing in grader.lacking(unsafe):
             typer.echo(f"Without protection by {missing.name}: {missing.detail}", err=True)
     try:
         summary = batch.grade_all(
@@ -246,7 +246,7 @@ def grade(
         typer.echo(f"coursekit: {error or 'stopped: go on with the same command'}", err=True)
         raise typer.Exit(130) from error
     show_table([summary.as_dict()], "")
-    for path in summary.written:
+    for path in summary.places(out):
         typer.echo(path)
     raise typer.Exit(summary.exit_code)
 

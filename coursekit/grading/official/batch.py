@@ -22,8 +22,7 @@ from typing import Protocol
 from tqdm import tqdm
 
 from coursekit.errors import UserError
-from coursekit.grading.official import sandbox
-from coursekit.grading.official.grader import refused
+from coursekit.grading.official.grader import lacking, refused
 from coursekit.grading.official.pools import Graders, LocalPool, Workshop
 from coursekit.grading.official.results import FAILED, GRADED, REFUSED, Grade, Job
 from coursekit.grading.official.store import Grades, Place, Store, key_of
@@ -55,6 +54,7 @@ class Summary:
         counts: How many of them are "graded", "refused" and "failed".
         fresh: How many were graded in this run; the others were there from an earlier one.
         mean: Mean share of the points of those "graded", 0 to 1; None when there is none.
+        exercises: Those that occur.
         written: Files that were written.
     """
 
@@ -63,12 +63,21 @@ class Summary:
     counts: Counter[str]
     fresh: int
     mean: float | None
+    exercises: list[str] = field(default_factory=list)
     written: list[Path] = field(default_factory=list)
 
     @property
     def exit_code(self) -> int:
         """0 when every submission has its row and none failed, else 1."""
         return int(self.counts[FAILED] > 0)
+
+    def places(self, out: Path) -> list[str]:
+        """Return what to print about the files: those in a folder of `out` as one line."""
+        inside = Counter(path.relative_to(out).parts[0] for path in self.written)
+        return [
+            str(out / name) + (f" ({count} files)" if (out / name).is_dir() else "")
+            for name, count in inside.items()
+        ]
 
     def as_dict(self) -> dict[str, str]:
         """Return the columns of the table."""
@@ -117,7 +126,7 @@ def grade_all(
         Interrupted: After Ctrl-C; what is graded is kept.
     """
     if not scheduler and workshop is None:
-        sandbox.demand(unsafe)
+        lacking(unsafe)  # before any thread starts
     jobs = _demand_numbers(jobs, seconds, scheduler)
     folder, out = Path(folder), Path(out)
     texts = read_solutions(Path(solutions))
@@ -314,7 +323,8 @@ class _Batch:
 
         grades = Grades(self.store, places, settled)
         summary = summarize(grades, fresh)
-        summary.written = [self.store.path, *write_exports(grades, out, self.chosen or self.texts)]
+        texts = {name: self.texts[name] for name in summary.exercises if name in self.texts}
+        summary.written = [self.store.path, *write_exports(grades, out, texts)]
         return summary
 
     def settle(self) -> tuple[list[Place], dict[Place, Callable[[Grade], Grade]]]:
@@ -365,18 +375,35 @@ def annotate(note: str, grade: Grade) -> Grade:
 def summarize(grades: Sequence[Grade], fresh: int) -> Summary:
     """Count grades."""
     counts: Counter[str] = Counter()
-    learners, shares = set(), []
+    learners, exercises, shares = set(), set(), []
     for grade in grades:
         counts[grade.status] += 1
+        exercises.add(grade.exercise)
         learners.add(grade.learner)
         if grade.status == GRADED and grade.max_score:
             shares.append(grade.score / grade.max_score)
     mean = sum(shares) / len(shares) if shares else None
-    return Summary(len(learners), len(grades), counts, fresh, mean)
+    return Summary(len(learners), len(grades), counts, fresh, mean, sorted(exercises - {""}))
 
 
-def write_exports(grades: Sequence[Grade], out: Path, exercises: Collection[str]) -> list[Path]:
-    """Write every export into the folder of results and return the files."""
-    from coursekit.grading.official import exports
+def write_exports(grades: Sequence[Grade], out: Path, solutions: Mapping[str, bytes]) -> list[Path]:
+    """Write every export into the folder of results and return the files.
 
-    return exports.write_all(grades, out, sorted(exercises))
+    Args:
+        grades: The grades that count.
+        out: The folder.
+        solutions: The instructor's notebooks of the exercises that occur; one that does not keep
+            the layout is left out, as all that was handed in for it has failed.
+    """
+    import nbformat
+
+    from coursekit.grading.notebook import LayoutError, exercise_from
+    from coursekit.grading.official.exports import write_all
+
+    exercises = {}
+    for name, text in sorted(solutions.items()):
+        try:
+            exercises[name] = exercise_from(nbformat.reads(text.decode(), 4), name)
+        except (LayoutError, nbformat.reader.NotJSONError):
+            continue
+    return write_all(grades, out, exercises)

@@ -88,12 +88,12 @@ class Store:
             self._recognize()
             connection = sqlite3.connect(self.path, isolation_level=None)
             try:
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute("PRAGMA synchronous = FULL")
                 (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
                 if verdict != "ok":
                     raise sqlite3.DatabaseError(verdict.splitlines()[-1])
                 connection.execute(f"SELECT {COLUMNS}, grade FROM grades LIMIT 1").fetchone()
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = FULL")
             except BaseException:
                 connection.close()
                 raise

@@ -219,8 +219,8 @@ def _learners(
     except OSError as error:
         raise UserError(f"{shown(str(root))} cannot be read ({error.strerror})") from error
     for entry in listed:
-        if entry.name.startswith("."):
-            continue
+        if entry.name.startswith(".") and not entry.name.startswith(".."):
+            continue  # such as .git; dots alone may be a learner
         if entry.is_dir(follow_symlinks=False):
             folders.append(_walked(entry.path, ("folder", entry.name), (entry.name,)))
         elif (one := _loose(entry, own, exercises)) is not None:
