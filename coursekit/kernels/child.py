@@ -8,6 +8,7 @@ and what libraries derived from the environment when the server imported them.
 from __future__ import annotations
 
 import atexit
+import ctypes
 import importlib
 import os
 import random
@@ -19,37 +20,70 @@ import time
 import traceback
 import weakref
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 FAILED = 1  # exit code of a target that raised
+PR_SET_PDEATHSIG = 1
+BLAS_SETTERS = (
+    "scipy_openblas_set_num_threads64_",
+    "scipy_openblas_set_num_threads",
+    "openblas_set_num_threads64_",
+    "openblas_set_num_threads",
+)
 
 
-def run(request: Mapping[str, Any], descriptors: Sequence[int], log: str) -> None:
+@dataclass
+class Setup:
+    """What the server knows that its children need.
+
+    Attributes:
+        log: File that a target's exception is written to.
+        server: Number of the server's process if its children are to end with it, otherwise 0.
+        blas: Functions of loaded OpenBLAS libraries that set the number of threads.
+    """
+
+    log: str
+    server: int
+    libc: Any = field(default_factory=lambda: ctypes.CDLL(None, use_errno=True))
+    blas: list[Any] = field(default_factory=lambda: blas_setters())
+
+
+def run(request: Mapping[str, Any], descriptors: Sequence[int], setup: Setup) -> None:
     """Become what was asked for and end; never returns.
 
     Args:
         request: "target", "argument", "env", "cwd", "umask" and "stdio", the number of
             descriptors that are to be 0, 1 and 2: three or none.
         descriptors: Open files from the client, those for 0, 1 and 2 first.
-        log: File that a target's exception is written to.
+        setup: What the server knows.
     """
     code = FAILED
     try:
-        own = _own_files(descriptors, int(request["stdio"]))
         os.setsid()
+        _end_with(setup)
+        own = _own_files(descriptors, int(request["stdio"]))
         _reset_handlers()
         _enter(request)
         _reseed()
-        _adapt_libraries()
+        _adapt_libraries(setup.blas)
         module, function = str(request["target"]).split(":")
         result = getattr(importlib.import_module(module), function)(request["argument"], own)
         code = 0 if result is None else int(result)
     except SystemExit as end:
         code = _exit_code(end)
     except BaseException:  # a process ends here, whatever ended it
-        _report(log)
+        _report(setup.log)
     finally:
         _leave(code)
+
+
+def _end_with(setup: Setup) -> None:
+    """Ask the system to end this process with the server."""
+    if setup.server:
+        setup.libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != setup.server:
+            os._exit(FAILED)
 
 
 def _own_files(descriptors: Sequence[int], stdio: int) -> list[int]:
@@ -77,7 +111,8 @@ def _reset_handlers() -> None:
         if signal.getsignal(number) not in (signal.SIG_DFL, None):
             signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # as Python starts
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_IGN)  # as Python starts
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     atexit._clear()
     weakref.finalize._registry.clear()  # type: ignore[attr-defined]
@@ -114,15 +149,38 @@ def _reseed() -> None:
         sys.modules["torch"].default_generator.seed()
 
 
-def _adapt_libraries() -> None:
+def _adapt_libraries(blas: Sequence[Any]) -> None:
     """Tell libraries what they would have read from the environment when they were imported."""
-    threads = os.environ.get("MKL_NUM_THREADS") or os.environ.get("OMP_NUM_THREADS", "")
-    threads = threads.split(",")[0].strip()
-    if "torch" in sys.modules and threads.isdigit() and int(threads) > 0:
-        sys.modules["torch"].set_num_threads(int(threads))
+    threads = _number("MKL_NUM_THREADS") or _number("OMP_NUM_THREADS")
+    if "torch" in sys.modules and threads:
+        sys.modules["torch"].set_num_threads(threads)
+    names = ("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS")
+    wanted = next(filter(None, map(_number, names)), len(os.sched_getaffinity(0)))
+    for set_threads in blas if wanted > 1 else ():
+        set_threads(wanted)
     backend = os.environ.get("MPLBACKEND")
     if "matplotlib" in sys.modules and backend:
         sys.modules["matplotlib"].rcParams["backend"] = backend
+    if "multiprocessing.process" in sys.modules:
+        process: Any = sys.modules["multiprocessing.process"]
+        process.ORIGINAL_DIR = os.getcwd()
+
+
+def _number(name: str) -> int:
+    """Read a number of threads from the environment, 0 if it says none."""
+    text = os.environ.get(name, "").split(",")[0].strip()
+    return int(text) if text.isdecimal() else 0
+
+
+def blas_setters() -> list[Any]:
+    """Find the functions that set the number of threads in the loaded OpenBLAS libraries."""
+    with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
+        paths = {line.split(maxsplit=5)[5].strip() for line in maps if "openblas" in line}
+    setters = []
+    for path in sorted(paths):
+        library = ctypes.CDLL(path)
+        setters += [getattr(library, name) for name in BLAS_SETTERS if hasattr(library, name)][:1]
+    return setters
 
 
 def _exit_code(end: SystemExit) -> int:

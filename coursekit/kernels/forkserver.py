@@ -8,7 +8,6 @@ number may come to mean another one. Linux only: see `available`.
 
 from __future__ import annotations
 
-import json
 import os
 import selectors
 import shutil
@@ -17,35 +16,40 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from coursekit.errors import UserError
 from coursekit.kernels import frames
+from coursekit.kernels.places import NoForkServer, reachable
+from coursekit.kernels.starting import start
 
 WARM = (
+    "coursekit.kernels.launched",  # first: it notes what every kernel imports, this course or not
     "numpy",
     "torch",
-    "matplotlib",
-    "IPython",
-    "ipykernel.kernelapp",
+    "torch.utils.data",
+    "torch.nn.functional",
+    "matplotlib.pyplot",
+    "matplotlib.backends.backend_agg",
+    "matplotlib_inline.config",
+    "PIL.PngImagePlugin",
+    "jaxtyping",
+    "coursekit.claims",
+    "coursekit.data",
+    "coursekit.grading.check",
+    "coursekit.language",
+    "coursekit.networks",
+    "coursekit.pages",
+    "coursekit.plotting",
+    "coursekit.speech",
+    "coursekit.training",
+    "coursekit.vision",
 )
 START_SECONDS = 120.0
 END_SECONDS = 10.0
-BACKLOG = 128
-BOOT = """
-import sys
-sys.path[0] = sys.argv[1]
-from coursekit.kernels.server import main
-main(sys.argv[2])
-"""
 GROUP = 4  # PIDFD_SIGNAL_PROCESS_GROUP, Linux 6.9
-
-
-class NoForkServer(UserError):
-    """No process can be forked; the message says why."""
 
 
 def available() -> str:
@@ -95,7 +99,7 @@ class Forked:
 
         Nobody knows the code when the server has died.
         """
-        if self._code is None and self.wait(0.0) and self._server.fileno() >= 0:
+        if self._code is None and self._server.fileno() >= 0 and self.wait(0.0):
             self._server.settimeout(END_SECONDS)
             try:
                 message, _ = frames.receive(self._server)
@@ -115,8 +119,10 @@ class Forked:
             signal.pidfd_send_signal(self.pidfd, number, None, GROUP if group else 0)
         except ProcessLookupError:
             return
-        except OSError:  # an older kernel does not know the flag
-            if self.alive():
+        except OSError:
+            if not group:
+                raise
+            if self.alive():  # an older kernel does not know the flag
                 os.killpg(self.pid, number)
 
     def kill(self) -> None:
@@ -143,6 +149,8 @@ class ForkServer:
     def __init__(self, address: str) -> None:
         self.address = address
         self.log = str(Path(address).with_name("log"))
+        self._env: Mapping[str, str] | None = None
+        self._start: Callable[[], None] | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._lifeline: socket.socket | None = None
 
@@ -173,7 +181,8 @@ class ForkServer:
                 server.address,
                 warm,
                 dict(os.environ if env is None else env),
-                {"owner": owner, "lifeline": theirs.fileno()},
+                owner=owner,
+                lifeline=theirs.fileno(),
             )
         except BaseException:
             lifeline.close()
@@ -183,6 +192,34 @@ class ForkServer:
             theirs.close()
             os.close(owner)
         server._lifeline = lifeline
+        return server
+
+    @classmethod
+    def shared(
+        cls, env: Mapping[str, str] | None = None, options: Sequence[str] = ()
+    ) -> ForkServer:
+        """Use the server of this environment; it is started when needed and ends when idle.
+
+        A server that has died, or that holds code which has changed since, is replaced by the next
+        `fork`. It ends after 10 minutes without processes and requests; the environment variable
+        COURSEKIT_KERNEL_SERVER_IDLE says another number of seconds.
+
+        Args:
+            env: The environment that its processes are meant for; this process's by default.
+                What libraries read of it on import selects the server.
+            options: Options of the interpreter.
+
+        Raises:
+            NoForkServer: This system cannot run one, or its folder is not this user's alone.
+        """
+        from coursekit.kernels.shared import Shared
+
+        if reason := available():
+            raise NoForkServer(reason)
+        one = Shared(dict(os.environ if env is None else env), tuple(options), WARM)
+        server = cls(one.address)
+        server._env = one.env
+        server._start = one.start
         return server
 
     @classmethod
@@ -203,20 +240,22 @@ class ForkServer:
         env: Mapping[str, str] | None = None,
         cwd: str | None = None,
         stdio: Sequence[int] = (),
+        umask: int | None = None,
     ) -> Forked:
         """Start a process that calls ``module:function(argument, fds)``.
 
         It has a session of its own, new seeds, default signal handlers and no file of the server's.
         It ends with the function's return value as exit code, None meaning 0; an exception is
-        written to the server's log and ends it with 1.
+        written to the server's log and ends it with 1. `sys.path` is the server's.
 
         Args:
             target: "module:function".
             argument: What JSON can hold.
             fds: Open files of which the function gets copies, as a list of descriptors.
-            env: Its whole environment; the server's by default.
+            env: Its whole environment; by default the one that the server was asked for with.
             cwd: Its working directory; the server's, "/", by default.
             stdio: Three descriptors for its 0, 1 and 2; /dev/null by default.
+            umask: Its file mode mask; the server's by default.
 
         Raises:
             NoForkServer: The server is gone, could not start or refused.
@@ -226,27 +265,43 @@ class ForkServer:
             raise ValueError(f"stdio: expected three descriptors or none, got {len(stdio)}")
         if target.count(":") != 1:
             raise ValueError(f"target: expected 'module:function', got {target!r}")
+        env = self._env if env is None else env
         request = {
             "target": target,
             "argument": argument,
             "env": None if env is None else dict(env),
             "cwd": cwd,
-            "umask": None,
+            "umask": umask,
             "stdio": len(stdio),
         }
+        for start_first in (False, True, True):  # the second may meet a server that is just ending
+            if start_first and self._start is not None:
+                self._start()
+            try:
+                return self._ask(request, [*stdio, *fds])
+            except OSError as error:
+                reason = self._reason(error)
+            if self._start is None:
+                break
+        raise NoForkServer(f"the fork server does not answer: {reason}")
+
+    def _ask(self, request: Mapping[str, Any], descriptors: Sequence[int]) -> Forked:
+        """Send one request; OSError when no server answers it."""
         connection = socket.socket(socket.AF_UNIX)
-        connection.settimeout(START_SECONDS)
         try:
-            connection.connect(self.address)
-            frames.send(connection, request, [*stdio, *fds])
-            reply, descriptors = frames.receive(connection)
-        except OSError as error:
+            connection.settimeout(START_SECONDS)
+            with reachable(self.address) as address:
+                connection.connect(address)
+            frames.send(connection, request, descriptors)
+            reply, received = frames.receive(connection)
+            if "stale" in reply:
+                raise ConnectionResetError(f"the server is outdated: {reply['stale']} has changed")
+            if "error" in reply:
+                raise NoForkServer(f"the fork server refused: {reply['error']}")
+            return Forked(reply["pid"], received[0], connection)
+        except BaseException:
             connection.close()
-            raise NoForkServer(f"the fork server does not answer: {self._reason(error)}") from error
-        if "error" in reply:
-            connection.close()
-            raise NoForkServer(f"the fork server refused: {reply['error']}")
-        return Forked(reply["pid"], descriptors[0], connection)
+            raise
 
     def _reason(self, error: OSError) -> str:
         """Return the last line of the log, which says why a server ended, or the error."""
@@ -260,6 +315,7 @@ class ForkServer:
         """End a private server and its processes; a shared one is left alone."""
         if self._lifeline is None or self._process is None:
             return
+        self._lifeline.shutdown(socket.SHUT_RDWR)  # in copies that other processes hold, too
         self._lifeline.close()
         try:
             self._process.wait(END_SECONDS)
@@ -268,41 +324,3 @@ class ForkServer:
             self._process.wait()
         shutil.rmtree(Path(self.address).parent, ignore_errors=True)
         self._lifeline = self._process = None
-
-
-def start(
-    address: str, warm: Sequence[str], env: dict[str, str], settings: Mapping[str, Any]
-) -> subprocess.Popen[bytes]:
-    """Start a server's process; it answers at once what is asked after its warm-up.
-
-    Args:
-        address: Path of its socket, in a folder that is this user's alone.
-        warm: Modules that it imports.
-        env: Its environment.
-        settings: More of `coursekit.kernels.server.Settings`.
-    """
-    root = str(Path(__file__).resolve().parents[2])
-    log = str(Path(address).with_name("log"))
-    passed = [settings[name] for name in ("owner", "lifeline") if name in settings]
-    with socket.socket(socket.AF_UNIX) as listener, open(log, "ab") as errors:
-        listener.bind(address)
-        listener.listen(BACKLOG)
-        text = json.dumps(
-            {
-                "listener": listener.fileno(),
-                "address": address,
-                "log": log,
-                "warm": list(warm),
-                **settings,
-            }
-        )
-        return subprocess.Popen(
-            [sys.executable, "-c", BOOT, root, text],
-            stdin=subprocess.DEVNULL,
-            stdout=errors,
-            stderr=errors,
-            env={**env, "OPENBLAS_NUM_THREADS": "1"},
-            cwd="/",
-            start_new_session=True,
-            pass_fds=[listener.fileno(), *passed],
-        )

@@ -16,17 +16,18 @@ import selectors
 import shutil
 import signal
 import socket
+import struct
 import sys
 import time
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from coursekit.kernels import child, frames, hugepages
+from coursekit.kernels import child, frames
+from coursekit.kernels.places import locked
 
 REQUEST_SECONDS = 10.0
 LOG_BYTES = 256 << 10
-BACKLOG = 128
 
 
 @dataclass
@@ -39,8 +40,10 @@ class Settings:
         log: File for its messages; the server's own error stream.
         warm: Modules to import.
         owner: Descriptor of the owner's pidfd, -1 without an owner.
-        lifeline: Descriptor of a socket whose end is the owner's wish to close, -1 without one.
+        lifeline: Descriptor of a socket that the owner shuts down, -1 without one.
         idle: Seconds without children and requests after which it ends; 0 for never.
+        lock: File whose lock guards the folders of servers without an owner.
+        threads: Environment variables that are kept from libraries until the warm-up is over.
     """
 
     listener: int
@@ -50,6 +53,8 @@ class Settings:
     owner: int = -1
     lifeline: int = -1
     idle: float = 0.0
+    lock: str = ""
+    threads: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -58,13 +63,11 @@ class Child:
 
     Attributes:
         pid: Its number.
-        pidfd: A descriptor of it.
-        client: Where its exit code is sent; None when the client is gone.
+        client: Where its exit code is sent.
     """
 
     pid: int
-    pidfd: int
-    client: socket.socket | None
+    client: socket.socket
 
 
 def main(text: str) -> None:
@@ -74,10 +77,14 @@ def main(text: str) -> None:
         text: The settings as JSON.
     """
     settings = Settings(**json.loads(text))
+    if settings.owner < 0 and os.fork():
+        os._exit(0)  # the server is nobody's child, so nobody has to wait for it
     sys.argv = [""]
-    server = Server(settings)
     try:
         warm_up(settings.warm)
+        os.environ.pop("OPENBLAS_NUM_THREADS", None)
+        os.environ.update(settings.threads)
+        server = Server(settings)
     except BaseException:
         traceback.print_exc()
         os._exit(1)
@@ -106,7 +113,6 @@ def warm_up(modules: list[str]) -> None:
     gc.collect()
     gc.freeze()
     gc.enable()
-    hugepages.collapse()
 
 
 def threads() -> int:
@@ -123,48 +129,63 @@ class Server:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.listener = socket.socket(fileno=settings.listener)
+        self.files = loaded_files()
+        self.setup = child.Setup(settings.log, os.getpid() if settings.owner >= 0 else 0)
+        self.listener: socket.socket | None = socket.socket(fileno=settings.listener)
         self.listener.setblocking(False)
         self.selector = selectors.DefaultSelector()
         self.selector.register(self.listener, selectors.EVENT_READ, self._accept)
         for descriptor in (settings.owner, settings.lifeline):
             if descriptor >= 0:
-                self.selector.register(descriptor, selectors.EVENT_READ, self._owner_ended)
+                self.selector.register(descriptor, selectors.EVENT_READ, self._end)
         self.children: dict[int, Child] = {}
         self.ending = False
         self.last = time.monotonic()
+        wake, self.wakened = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.selector.register(wake, selectors.EVENT_READ, self._end)
+        signal.set_wakeup_fd(self.wakened)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is meant for the clients
-        signal.signal(signal.SIGTERM, self._terminated)
+        signal.signal(signal.SIGTERM, self._end)
 
     def serve(self) -> None:
-        """Serve until the end, then take the children along if there is an owner."""
+        """Serve until the end; the children of an owner's server end with it."""
         while not self.ending:
             for key, _ in self.selector.select(self._patience()):
-                key.data(key.fileobj)
-            if self._patience() == 0.0:
-                break
+                if key.fd in self.selector.get_map():
+                    key.data(key.fileobj)
+            self.ending = self.ending or self._patience() == 0.0
         if self.settings.owner >= 0:
             self._end_children()
             shutil.rmtree(os.path.dirname(self.settings.address), ignore_errors=True)
         else:
-            os.unlink(self.settings.address)
+            self._retire(forget=True)
         os._exit(0)
 
     def _patience(self) -> float | None:
         """Return the seconds to wait for the next event, None for any time."""
-        if not self.settings.idle or self.children:
+        if self.children or not self.settings.idle:
             return None
+        if self.listener is None:
+            return 0.0
         return max(0.0, self.last + self.settings.idle - time.monotonic())
 
-    def _terminated(self, *_: Any) -> None:
+    def _end(self, *_: Any) -> None:
         self.ending = True
 
-    def _owner_ended(self, _: Any) -> None:
-        self.ending = True
+    def _retire(self, forget: bool = False) -> None:
+        """Take no more requests, and make room for another server."""
+        with locked(self.settings.lock):
+            if self.listener is not None:
+                os.unlink(self.settings.address)
+                self.selector.unregister(self.listener)
+                self.listener.close()
+                self.listener = None
+            if forget and not os.path.exists(self.settings.address):
+                shutil.rmtree(os.path.dirname(self.settings.address), ignore_errors=True)
 
-    def _accept(self, _: Any) -> None:
+    def _accept(self, listener: Any) -> None:
         try:
-            connection, _ = self.listener.accept()
+            connection, _ = listener.accept()
         except BlockingIOError:
             return
         self.last = time.monotonic()
@@ -174,19 +195,31 @@ class Server:
             if not from_same_user(connection):
                 raise PermissionError("a request came from another user")
             request, descriptors = frames.receive(connection)
-            self._fork(connection, request, descriptors)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            if self.settings.owner < 0 and (changed := self._changed()):
+                self._retire()
+                frames.send(connection, {"stale": changed})
+                connection.close()
+            else:
+                self._fork(connection, request, descriptors)
+        except frames.Closed:
+            connection.close()  # somebody looked whether the server is there
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             self._refuse(connection, error)
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
 
+    def _changed(self) -> str:
+        """Return a file that has changed since it was imported, or ""."""
+        for path, stamp in self.files.items():
+            if file_stamp(path) != stamp:
+                return path
+        return ""
+
     def _refuse(self, connection: socket.socket, error: Exception) -> None:
         note(self.settings.log, f"refused a request: {type(error).__name__}: {error}")
-        try:
+        with contextlib.suppress(OSError):  # the client need not live any more
             frames.send(connection, {"error": f"{type(error).__name__}: {error}"})
-        except OSError:
-            note(self.settings.log, "its client is gone")
         connection.close()
 
     def _fork(self, connection: socket.socket, request: dict[str, Any], files: list[int]) -> None:
@@ -196,15 +229,15 @@ class Server:
         sys.stderr.flush()
         pid = os.fork()
         if pid == 0:
-            child.run(request, files, self.settings.log)
+            child.run(request, files, self.setup)
         pidfd = os.pidfd_open(pid)
-        self.children[pidfd] = Child(pid, pidfd, connection)
+        self.children[pidfd] = Child(pid, connection)
         self.selector.register(pidfd, selectors.EVENT_READ, self._reap)
         try:
             frames.send(connection, {"pid": pid}, [pidfd])
         except OSError:
             note(self.settings.log, f"the client of process {pid} is gone")
-            os.killpg(pid, signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
 
     def _reap(self, pidfd: Any) -> None:
         ended = self.children.pop(pidfd)
@@ -212,25 +245,39 @@ class Server:
         _, status = os.waitpid(ended.pid, 0)
         os.close(pidfd)
         self.last = time.monotonic()
-        if ended.client is None:
-            return
         with contextlib.suppress(OSError):  # the client need not live any more
             frames.send(ended.client, {"code": os.waitstatus_to_exitcode(status)})
         ended.client.close()
 
     def _end_children(self) -> None:
         for running in self.children.values():
-            os.killpg(running.pid, signal.SIGKILL)
+            os.kill(running.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it may not lead a group yet
+                os.killpg(running.pid, signal.SIGKILL)
             os.waitpid(running.pid, 0)
 
 
 def from_same_user(connection: socket.socket) -> bool:
     """Say whether the other side of a connection runs as this user."""
-    import struct
-
     size = struct.calcsize("3i")
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
-    return struct.unpack("3i", credentials)[1] == os.getuid()
+    return bool(struct.unpack("3i", credentials)[1] == os.getuid())
+
+
+def loaded_files() -> dict[str, tuple[int, int]]:
+    """List the files of all imported modules with their time and size."""
+    paths = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
+    known = (path for path in paths if isinstance(path, str) and os.path.isabs(path))
+    return {path: file_stamp(path) for path in sorted(known)}
+
+
+def file_stamp(path: str) -> tuple[int, int]:
+    """Return when a file changed, in nanoseconds, and its size; zeros if it is not there."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return 0, 0
+    return status.st_mtime_ns, status.st_size
 
 
 def note(log: str, text: str) -> None:

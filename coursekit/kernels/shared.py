@@ -1,0 +1,161 @@
+"""The fork server that a user's kernels share: which one fits, where it listens, how it starts.
+
+A server fits when a process of its own would have imported the same: the same interpreter, the same
+files, the same resources, and the same values of every environment variable that a library reads
+while it is imported. Those variables are all that a server gets of its first client's environment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import site
+import sys
+import sysconfig
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from coursekit.kernels.places import NoForkServer, answers, locked, socket_folder
+from coursekit.kernels.starting import THREADS, start
+
+IDLE = "COURSEKIT_KERNEL_SERVER_IDLE"
+IDLE_SECONDS = 600.0
+# Read on import by Python, numpy, torch, matplotlib, IPython and what they rest on.
+READ_ON_IMPORT = re.compile(
+    r"""(
+    PYTHON|_PYTHON|LD_|GLIBC_TUNABLES|MALLOC_|LC_|LANG|TZ$|HOME$|USER$|LOGNAME$|LNAME$|USERNAME$
+    |TMPDIR$|TEMP$|TMP$|PATH$|XDG_(CACHE|CONFIG|DATA|STATE)_|CI$
+    |OMP_|GOMP_|KMP_|MKL_|OPENBLAS_|GOTO_|BLIS_|NUMEXPR_|NPY_|NUMPY_|SCIPY_|NVPL_
+    |TORCH|PYTORCH|CUDA|CUDNN|CUBLAS|NCCL|NVIDIA_|HIP_|ROCM|KINETO|TRITON_|FX_|AOT|PT2_
+    |INDUCTOR_|COMPILE_|FAKE_|PARTITIONER_|UNSAFE_|DUMP_|ENABLE_|LOG_|CUTLASS_|SYMPY_|MPMATH_|SAGE_
+    |MATPLOTLIBRC$|MPL(?!BACKEND$)|PYPARSING|PILLOW_|IPYTHON|IN_SPHINX_RUN$|JUPYTER_(USE|PLATFORM|ALLOW|CONFIG|DATA|RUNTIME)_|TRAITLETS_
+    |PYZMQ_|ZMQ_|TORNADO_|MSGPACK_|PYDEV|PYCHARM|DEBUGPY_|GEVENT_|IDE_|PATHS_FROM_ECLIPSE|DEBUG_PYDEVD
+    |PSUTIL_|JAXTYPING_|TQDM_|SKLEARN_|JOBLIB_|LOKY_|SOURCE_DATE_EPOCH$|ANDROID_
+    )""",
+    re.VERBOSE,
+)
+# A cgroup, namespaces, limits and processors are inherited; a server of others must not serve.
+STATUS = re.compile(
+    r"^(Uid|Gid|Groups|NoNewPrivs|Seccomp|Cap\w+|Cpus_allowed|Mems_allowed):.*$", re.MULTILINE
+)
+NAMESPACES = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
+
+
+class Shared:
+    """The shared server that fits an environment.
+
+    Args:
+        env: The environment of the processes to come.
+        options: Options of their interpreter.
+        warm: Modules that the server imports.
+
+    Attributes:
+        address: Path of its socket.
+        env: The environment.
+
+    Raises:
+        NoForkServer: The folder for sockets cannot be had.
+    """
+
+    def __init__(self, env: dict[str, str], options: Sequence[str], warm: Sequence[str]) -> None:
+        self.env = env
+        self._options = options
+        self._warm = warm
+        self._read = {k: v for k, v in env.items() if read_on_import(k)}
+        self._base = socket_folder()
+        self.address = str(self._base / key(self._read, options, warm) / "socket")
+
+    def start(self) -> None:
+        """Start the server unless somebody else just did."""
+        with locked(self._base / "lock"):
+            if answers(self.address):
+                return
+            folder = Path(self.address).parent
+            folder.mkdir(mode=0o700, exist_ok=True)
+            Path(self.address).unlink(missing_ok=True)
+            _remove_dead(self._base)
+            process = start(
+                self.address,
+                self._warm,
+                self._read,
+                idle=idle_seconds(self.env),
+                lock=str(self._base / "lock"),
+                options=self._options,
+            )
+        process.wait()  # the server itself has left this process
+
+
+def idle_seconds(env: Mapping[str, str]) -> float:
+    """Read after how many seconds an idle server ends.
+
+    Raises:
+        NoForkServer: The variable holds no positive number.
+    """
+    text = env.get(IDLE, "") or str(IDLE_SECONDS)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise NoForkServer(f"{IDLE} is {text!r}: give a positive number of seconds")
+    return seconds
+
+
+def read_on_import(name: str) -> bool:
+    """Say whether a library may read an environment variable while it is imported."""
+    return name not in THREADS and bool(READ_ON_IMPORT.match(name))
+
+
+def key(read: Mapping[str, str], options: Sequence[str], warm: Sequence[str]) -> str:
+    """Name the server that fits.
+
+    Args:
+        read: Environment variables that matter on import.
+        options: Options of the interpreter.
+        warm: Modules that the server imports.
+    """
+    parts = [
+        sys.executable,
+        sys.prefix,
+        sys.version,
+        options,
+        warm,
+        sorted(read.items()),
+        newest_files(),
+        resources(),
+    ]
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+def newest_files() -> list[tuple[str, int]]:
+    """Return when coursekit and the folders of installed packages changed, in nanoseconds."""
+    package = Path(__file__).resolve().parents[1]
+    newest = [(str(package), max(path.stat().st_mtime_ns for path in package.rglob("*.py")))]
+    folders = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    if site.ENABLE_USER_SITE:
+        folders.add(site.getusersitepackages())
+    for folder in sorted(folders):
+        if os.path.isdir(folder):
+            newest.append((folder, os.stat(folder).st_mtime_ns))
+    return newest
+
+
+def resources() -> list[str]:
+    """Describe what a process inherits apart from its environment."""
+    own = Path("/proc/self")
+    return [
+        *(match[0] for match in STATUS.finditer((own / "status").read_text())),
+        (own / "limits").read_text(),
+        (own / "cgroup").read_text(),
+        str(os.getpriority(os.PRIO_PROCESS, 0)),
+        *(os.readlink(own / "ns" / name) for name in NAMESPACES if (own / "ns" / name).exists()),
+    ]
+
+
+def _remove_dead(base: Path) -> None:
+    """Remove what servers that were killed have left."""
+    for socket_path in base.glob("*/socket"):
+        if not answers(str(socket_path)):
+            shutil.rmtree(socket_path.parent, ignore_errors=True)
