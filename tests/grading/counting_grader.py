@@ -7,12 +7,19 @@ import threading
 
 from coursekit.grading.official.results import Grade, Job
 
+_workshops: list[Workshop] = []
+
+
+def workshop(number: int) -> Workshop:
+    """Return a workshop of this process by its number: what pickling one comes to."""
+    return _workshops[number]
+
 
 class Workshop:
     """Makes graders that share one record of what happened.
 
     Attributes:
-        graded: (learner, attempt) in the order in which gradings began.
+        graded: Learners, in the order in which gradings began.
         made: How many graders were made.
         open: How many of them are not closed.
         most: The most gradings that were under way at once.
@@ -28,6 +35,11 @@ class Workshop:
         self.closed = False
         self.turn = threading.Condition()
         self.hold = hold  # gradings that must be under way before any of them ends
+
+    def __reduce__(self):
+        if self not in _workshops:
+            _workshops.append(self)
+        return workshop, (_workshops.index(self),)
 
     def make(self):
         with self.turn:
