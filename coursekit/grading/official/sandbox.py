@@ -51,6 +51,8 @@ _NOSUID_NODEV_NOEXEC, _PRIVATE_BELOW = 2 | 4 | 8, 1 << 14 | 1 << 18
 _PDEATHSIG, _DUMPABLE, _DROP_BOUND, _NO_NEW_PRIVS, _AMBIENT, _CLEAR_ALL = 1, 4, 24, 38, 47, 4
 _CAPABILITIES_VERSION = 0x20080522
 
+_SETTINGS = Path("/proc/sys")
+
 _zygote = 0  # the process that entered the namespaces
 
 
@@ -106,15 +108,9 @@ def enter_namespaces() -> None:
         SandboxError: When the system forbids it; says what would help.
     """
     global _zygote
-    user, group = os.getuid(), os.getgid()
+    _check_single()
     try:
-        _call("unshare", _NEW_USER | _NEW_NETWORK | _NEW_IPC | _NEW_UTS)
-        for name, text in (
-            ("setgroups", "deny"),
-            ("uid_map", f"{user} {user} 1"),
-            ("gid_map", f"{group} {group} 1"),
-        ):
-            Path("/proc/self", name).write_text(text)
+        _enter()
     except OSError as error:
         raise SandboxError(f"namespaces: {_why_no_namespaces(error)}") from error
     _zygote = os.getpid()
@@ -167,7 +163,11 @@ def confine(
         _drop_privileges()
         step = "landlock"
         if "landlock" in wanted:
-            landlock.restrict(readable, [scratch, os.devnull])
+            # threadpoolctl, on which scikit-learn rests, reads the map of its own memory. The open
+            # descriptor keeps the kernel from making another inode of it, without this right.
+            own_map = f"/proc/{os.getpid()}/maps"
+            os.open(own_map, os.O_PATH)
+            landlock.restrict([*readable, own_map], [scratch, os.devnull])
         step = "seccomp"
         if "seccomp" in wanted:
             seccomp.install(seccomp.confining(os.getpid()))
@@ -190,7 +190,7 @@ def readable_paths() -> list[str]:
     # torch asks for the processor's kind before its first product, and takes its slowest code if it
     # learns nothing.
     paths += ["/proc/cpuinfo", "/sys/devices/system/cpu"]
-    real = sorted({Path(path).resolve() for path in paths if path and Path(path).exists()})
+    real = sorted({Path(path).resolve() for path in paths if path and os.path.exists(path)})
     return [str(p) for p in real if not any(q in p.parents for q in real)]
 
 
@@ -241,9 +241,21 @@ def demand(unsafe: bool = False) -> list[Protection]:
     )
 
 
-def _check_family(namespaces: bool) -> None:
+def _enter() -> None:
+    user, group = os.getuid(), os.getgid()
+    _call("unshare", _NEW_USER | _NEW_NETWORK | _NEW_IPC | _NEW_UTS)
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
+    Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
+
+
+def _check_single() -> None:
     if len(os.listdir("/proc/self/task")) > 1:
         raise SandboxError("a process with several threads cannot be confined: fork it first")
+
+
+def _check_family(namespaces: bool) -> None:
+    _check_single()
     if namespaces and not _zygote:
         raise SandboxError(
             "namespaces: call enter_namespaces() in this process or its parent first"
@@ -323,7 +335,7 @@ def _call(name: str, *arguments: int | bytes | None) -> None:
     ]
     if function(*converted):
         code = ctypes.get_errno()
-        raise OSError(code, f"{name}: {os.strerror(code)}")
+        raise OSError(code, f"{os.strerror(code)} ({name})")
 
 
 def _tried(trial: Callable[[], str]) -> str:
@@ -390,7 +402,10 @@ def _why_no_landlock(error: OSError) -> str:
 
 def _try_namespaces() -> str:
     before = os.stat("/proc/self/ns/net").st_ino
-    enter_namespaces()
+    try:
+        _enter()
+    except OSError as error:
+        return _why_no_namespaces(error)
     if os.stat("/proc/self/ns/net").st_ino == before:
         return "the network is still that of the machine"
     folder = tempfile.gettempdir()
@@ -409,7 +424,7 @@ def _why_no_namespaces(error: OSError) -> str:
         "user/max_net_namespaces": ("0", "10000"),
     }
     for name, (forbids, allows) in settings.items():
-        path = Path("/proc/sys", name)
+        path = _SETTINGS / name
         if path.is_file() and path.read_text().strip() == forbids:
             return f"the system forbids them: sudo sysctl {name.replace('/', '.')}={allows}"
     return (
