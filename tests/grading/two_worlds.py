@@ -1,8 +1,10 @@
 """The same checks in both worlds: in the learner's own process, and from another one."""
 
+import faulthandler
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,9 +40,11 @@ def child(run: Callable[[socket.socket], None]) -> Iterator[tuple[socket.socket,
     if pid == 0:
         try:
             ours.close()
-            nowhere = os.open(os.devnull, os.O_RDWR)
+            faulthandler.disable()
+            nowhere = open(os.devnull, "r+")  # noqa: SIM115
             for descriptor in (0, 1, 2):
-                os.dup2(nowhere, descriptor)
+                os.dup2(nowhere.fileno(), descriptor)
+            sys.stdin = sys.stdout = sys.stderr = nowhere
             torch.set_num_threads(1)
             run(theirs)
         finally:

@@ -109,6 +109,8 @@ class _Encoder:
 
     def _tensor(self, value: Tensor) -> list[Any]:
         tensor = _detach(value)
+        if tensor.is_quantized or tensor.is_nested or tensor.device.type == "meta":
+            raise TypeError("a quantized, nested or meta tensor cannot be sent")
         if tensor.layout is not torch.strided:
             tensor = tensor.to_dense()
         if tensor.dtype not in _TORCH_NAMES:

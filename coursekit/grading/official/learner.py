@@ -28,6 +28,7 @@ from coursekit.grading.values import NotPlain, plain
 # Lines that Jupyter takes and that change no result.
 _LINE_MAGICS = frozenset({"autoreload", "config", "load_ext", "matplotlib", "reload_ext"})
 _CELL_MAGICS = frozenset({"capture", "time"})
+_NAMELESS = ("Exception", ("Exception", "BaseException"), "it cannot be described")
 _MAGIC = re.compile(r"(\s*)(%%?|!)\s*(\w*)")
 
 
@@ -67,13 +68,10 @@ class _Learner:
     def answer(self, header: dict[str, Any], values: list[Any]) -> bytes:
         """Do what a request asks; whatever a learner's code raises becomes a failure."""
         try:
-            do = getattr(self, f"_{header['do']}")
-            return framed(*do(header, *values))
-        except TooLarge as error:
-            text = f"the result cannot be sent: {error}"
-            return framed(_failed(Failure("TooLarge", ("TooLarge",), text)), [])
+            reply, results = getattr(self, f"_{header['do']}")(header, *values)
+            return _framed(reply, results)
         except BaseException as error:
-            return framed(_failed(failure(error)), [])
+            return framed(_failed(_described(error)), [])
 
     def _cell(self, header: dict[str, Any]) -> tuple[dict[str, Any], list[Any]]:
         name = cell_name(header["id"])
@@ -117,13 +115,30 @@ def _failed(error: Failure) -> dict[str, Any]:
 
 
 def _replied(outcome: Outcome, value: Any) -> tuple[dict[str, Any], list[Any]]:
-    if outcome.error is not None:
-        return _failed(outcome.error), []
+    return (_failed(outcome.error), []) if outcome.error else ({"ok": True}, [value])
+
+
+def _framed(reply: dict[str, Any], results: list[Any]) -> bytes:
+    """Frame a reply, or say why its value cannot be sent."""
     try:
-        plain(value)
+        return framed(reply, results)
+    except TooLarge as error:
+        text = f"the result cannot be sent: {error}"
+        return framed(_failed(Failure("TooLarge", ("TooLarge",), text)), [])
+    except TypeError as error:
+        text = f"the result cannot be sent: {error}"
+    try:
+        plain(results[0])
     except NotPlain as error:
-        return {"refused": cut(str(error), 300)}, []
-    return {"ok": True}, [value]
+        text = str(error)
+    return framed({"refused": cut(text, 300)}, [])
+
+
+def _described(error: BaseException) -> Failure:
+    try:
+        return failure(error)
+    except BaseException:  # what describes exceptions has been replaced, or there is no memory
+        return Failure(*_NAMELESS)
 
 
 def remember(name: str, source: str) -> None:
