@@ -96,10 +96,10 @@ def arm(token: str) -> None:
     Args:
         token: Drawn for one cell.
     """
+    restore()
     shell = _shell()
     _restore_shell(shell)
     shell.user_ns.update(_kept.names, check=check)
-    restore()
     session = check.session
     for name in [name for name in vars(session) if hasattr(type(session), name)]:
         del session.__dict__[name]

@@ -206,9 +206,11 @@ class Runner:
         elif ran.status == "error":
             self.broken[step.task] = _hint(ran, step)
         elif not _read(result, ran, token):
-            self.broken[step.task] = (
+            self.kernel.stop()  # whatever silences the checks, the next task begins without it
+            self._break(
+                step.task,
                 "its checks did not end in points: the notebook's code has replaced or silenced "
-                "them; write the answer without touching the checks or IPython"
+                "them; write the answer without touching the checks or IPython",
             )
 
 
