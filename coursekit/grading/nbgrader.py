@@ -74,8 +74,11 @@ Collected work goes into `submitted/LEARNER/ASSIGNMENT/`. A check cell ends in t
 which nbgrader records as partial credit; `coursekit grade` gives an honest submission the same.
 
 nbgrader runs the answer and the checks in one process, so an answer written to deceive can give
-itself every point, read the hidden tests, or write into the gradebook. Where that matters, grade by
-`coursekit grade`, which keeps the two apart, and import its scores.
+itself every point, read the hidden tests, or write into the gradebook. Where that matters, run
+
+    coursekit grade submitted --out grades --solutions SOLUTIONS
+
+which keeps the two apart and writes `grades/nbgrader.csv` with the columns of `nbgrader export`.
 
 | assignment | exercise | points |
 |---|---|---|

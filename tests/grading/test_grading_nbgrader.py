@@ -149,6 +149,15 @@ def test_the_command_writes_the_folder(course, form, code, says):
     assert course.source.exists() == (code == 0)
 
 
+def test_what_nbgrader_collects_can_be_graded_officially(course):
+    from coursekit.grading.official.submissions import collect
+
+    path = course.folder / "submitted" / "ada" / ASSIGNMENT / "01-layers.ipynb"
+    write_submission(path, course.root, KINDS["all-right"])
+    (job,) = collect(course.folder / "submitted", [NAME])
+    assert (job.learner, job.exercise, job.reason) == ("ada", NAME, "")
+
+
 class Nbgrader:
     """A course folder in which unmodified nbgrader is run."""
 
