@@ -268,6 +268,7 @@ def test_forged_results_and_replaced_machinery_earn_nothing(released, grade):
     assert "failed" in ran.failed("largest, public")
 
 
+@pytest.mark.slow
 def test_silenced_checks_and_impossible_points_earn_nothing_and_cost_no_other_task(released, grade):
     answer(
         released,
