@@ -25,11 +25,13 @@ PINS = {
         r"^([\w.\-]+)==(\S+)", (ROOT / "constraints.txt").read_text(), re.M
     )
 }
-EXTRAS = sorted(set(PROJECT["optional-dependencies"]) - {"bench"})  # the rivals have their own
+# The rivals have environments of their own, and dev holds grade.
+EXTRAS = sorted(set(PROJECT["optional-dependencies"]) - {"bench", "grade", "peers"})
 ASKED = [
     Requirement(line)
     for lines in (PROJECT["dependencies"], *PROJECT["optional-dependencies"].values())
     for line in lines
+    if not line.startswith("coursekit[")
 ]
 
 
