@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 FAILED = 1  # exit code of a target that raised
+ASKED = {"target", "argument", "env", "cwd", "umask", "stdio"}
 PR_SET_PDEATHSIG = 1
 BLAS_SETTERS = (
     "scipy_openblas_set_num_threads64_",
@@ -40,11 +41,13 @@ class Setup:
     Attributes:
         log: File that a target's exception is written to.
         server: Number of the server's process if its children are to end with it, otherwise 0.
+        imported: Environment variables that libraries set on import: their old and new values.
         blas: Functions of loaded OpenBLAS libraries that set the number of threads.
     """
 
     log: str
     server: int
+    imported: Mapping[str, tuple[str | None, str]]
     libc: Any = field(default_factory=lambda: ctypes.CDLL(None, use_errno=True))
     blas: list[Any] = field(default_factory=lambda: blas_setters())
 
@@ -53,8 +56,8 @@ def run(request: Mapping[str, Any], descriptors: Sequence[int], setup: Setup) ->
     """Become what was asked for and end; never returns.
 
     Args:
-        request: "target", "argument", "env", "cwd", "umask" and "stdio", the number of
-            descriptors that are to be 0, 1 and 2: three or none.
+        request: All of ASKED, as in `ForkServer.fork`, but "stdio" is the number of descriptors
+            that are to be 0, 1 and 2: three or none.
         descriptors: Open files from the client, those for 0, 1 and 2 first.
         setup: What the server knows.
     """
@@ -64,7 +67,7 @@ def run(request: Mapping[str, Any], descriptors: Sequence[int], setup: Setup) ->
         _end_with(setup)
         own = _own_files(descriptors, int(request["stdio"]))
         _reset_handlers()
-        _enter(request)
+        _enter(request, setup)
         _reseed()
         _adapt_libraries(setup.blas)
         module, function = str(request["target"]).split(":")
@@ -126,11 +129,14 @@ def _reset_handlers() -> None:
         atexit.register(sys.modules["multiprocessing.util"]._exit_function)
 
 
-def _enter(request: Mapping[str, Any]) -> None:
+def _enter(request: Mapping[str, Any], setup: Setup) -> None:
     """Take over the environment and the folder."""
     if request["env"] is not None:
         os.environ.clear()
         os.environ.update(request["env"])
+        for name, (old, new) in setup.imported.items():
+            if os.environ.get(name) == old:
+                os.environ[name] = new
         time.tzset()
     tempfile.tempdir = None
     if request["umask"] is not None:

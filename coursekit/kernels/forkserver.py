@@ -25,6 +25,8 @@ from coursekit.kernels import frames
 from coursekit.kernels.places import NoForkServer, reachable
 from coursekit.kernels.starting import start
 
+# Nothing that changes other libraries on import, as coursekit.plotting does with its style, or that
+# looks for the kernel on import, as matplotlib_inline does.
 WARM = (
     "coursekit.kernels.launched",  # first: it notes what every kernel imports, this course or not
     "numpy",
@@ -33,7 +35,6 @@ WARM = (
     "torch.nn.functional",
     "matplotlib.pyplot",
     "matplotlib.backends.backend_agg",
-    "matplotlib_inline.config",
     "PIL.PngImagePlugin",
     "jaxtyping",
     "coursekit.claims",
@@ -42,7 +43,6 @@ WARM = (
     "coursekit.language",
     "coursekit.networks",
     "coursekit.pages",
-    "coursekit.plotting",
     "coursekit.speech",
     "coursekit.training",
     "coursekit.vision",

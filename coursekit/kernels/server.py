@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from coursekit.kernels import child, frames
+from coursekit.kernels.hugepages import collapse
 from coursekit.kernels.places import locked
 
 REQUEST_SECONDS = 10.0
@@ -81,10 +82,12 @@ def main(text: str) -> None:
         os._exit(0)  # the server is nobody's child, so nobody has to wait for it
     sys.argv = [""]
     try:
+        before = dict(os.environ)
         warm_up(settings.warm)
+        changed = {k: v for k, v in os.environ.items() if before.get(k) != v}
         os.environ.pop("OPENBLAS_NUM_THREADS", None)
         os.environ.update(settings.threads)
-        server = Server(settings)
+        server = Server(settings, {name: (before.get(name), changed[name]) for name in changed})
     except BaseException:
         traceback.print_exc()
         os._exit(1)
@@ -113,6 +116,7 @@ def warm_up(modules: list[str]) -> None:
     gc.collect()
     gc.freeze()
     gc.enable()
+    collapse()
 
 
 def threads() -> int:
@@ -125,12 +129,16 @@ class Server:
 
     Args:
         settings: What it was started with.
+        imported: Environment variables that libraries set on import: their old and new values.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, imported: dict[str, tuple[str | None, str]] | None = None
+    ) -> None:
         self.settings = settings
         self.files = loaded_files()
-        self.setup = child.Setup(settings.log, os.getpid() if settings.owner >= 0 else 0)
+        ends_with = os.getpid() if settings.owner >= 0 else 0
+        self.setup = child.Setup(settings.log, ends_with, imported or {})
         self.listener: socket.socket | None = socket.socket(fileno=settings.listener)
         self.listener.setblocking(False)
         self.selector = selectors.DefaultSelector()
@@ -223,6 +231,8 @@ class Server:
         connection.close()
 
     def _fork(self, connection: socket.socket, request: dict[str, Any], files: list[int]) -> None:
+        if missing := child.ASKED - request.keys():
+            raise ValueError(f"the request lacks {', '.join(sorted(missing))}")
         if threads() > 1:
             raise RuntimeError("the server has more than one thread")
         sys.stdout.flush()
