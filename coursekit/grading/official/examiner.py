@@ -224,8 +224,8 @@ class _Examiner:
         """Read what the marker writes; nothing when it is late or the grader has gone."""
         data, deadline = bytearray(), time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
-            ready, _, _ = select.select([reading, self.grader], [], [], left)
-            if self.grader in ready and not self.grader.recv(1, socket.MSG_PEEK):
+            ready, _, _ = select.select([reading, self.grader.fileno()], [], [], left)
+            if self.grader.fileno() in ready and not self.grader.recv(1, socket.MSG_PEEK):
                 raise SystemExit  # nobody waits for the grade any more
             if reading in ready:
                 piece = os.read(reading, 1 << 20)

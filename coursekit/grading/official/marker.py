@@ -237,6 +237,8 @@ class _Marking:
 
     def answer(self, part: Part, position: int) -> None:
         """Run a task's answer; one that fails is replaced by the empty one."""
+        if self.late(part.task):
+            return
         failure = self.run_cell(part.id, self.text_of(part.task))
         if failure is not None and part.task not in self.reasons:
             # In the second pass its text may carry what a hidden check has handed over before.
@@ -265,20 +267,39 @@ class _Marking:
         if not self.hidden and self.sheet.on_trusted_side(part):
             run_cell(part, self.namespace)
 
+    def late(self, task: str) -> bool:
+        """Whether the time of the submission is used up, which is then a task's reason."""
+        if time.monotonic() < self.deadline:
+            return False
+        limit = f"{total_seconds(self.seconds):g} s"
+        self.reasons.setdefault(task, f"it was not marked: the submission's {limit} were used up")
+        return True
+
     def replay(self, position: int) -> None:
         """Start anew and run the cells up to a position again, without checks."""
-        self.start()
+        for _ in range(len(self.sheet.tasks) + 1):
+            self.start()
+            culprit = self.run_again(position)
+            if culprit is None:
+                return
+            why = "its answer cell ended the process when it ran again"
+            self.reasons.setdefault(culprit, why)
+
+    def run_again(self, position: int) -> str | None:
+        """Run cells again; returns the task whose answer has ended the process, if one has."""
         for part in self.sheet.parts[: position + 1]:
-            if part.role == "answer" and self.alive():
-                self.run_cell(part.id, self.text_of(part.task))
+            if part.role in ("answer", "locked"):
+                source = self.text_of(part.task) if part.role == "answer" else part.source
+                self.run_cell(part.id, source)
+                if not self.alive():
+                    return part.task or None
+        return None
 
     def check(self, part: Part, position: int) -> None:
         """Run a check cell and take its points."""
-        cell = self.cells[part.task, part.role == "hidden"]
-        if self.left() <= 0.1:
-            used_up = f"{total_seconds(self.seconds):g} s were used up"
-            self.reasons[part.task] = f"its checks did not run: {used_up}"
+        if self.late(part.task):
             return
+        cell = self.cells[part.task, part.role == "hidden"]
         self.backend.seconds = min(self.seconds, self.left())
 
         def show(message: Message) -> None:
@@ -286,7 +307,11 @@ class _Marking:
 
         check.session.show = show
         results = len(check.session.results)
-        run_cell(part, self.namespace)
+        try:
+            run_cell(part, self.namespace)
+        except Exception as error:  # the solution's values passed these checks
+            kind = type(error).__name__
+            self.reasons[part.task] = f"a check cannot judge what it returns ({kind})"
         for result in check.session.results[results:]:
             cell.earned, cell.explanations = result.earned, result.explanations
         if not self.alive():

@@ -15,6 +15,7 @@ from nbformat import NotebookNode
 
 from coursekit.grading.layout import defined, used
 from coursekit.grading.notebook import Exercise, Task, grade_id, role
+from coursekit.grading.plan import alike
 from coursekit.grading.release import cell_id, released_source
 
 MOST_CHARACTERS = 500_000  # an answer cell may hold so many
@@ -156,13 +157,7 @@ def _answer(stub: str, sources: list[str]) -> Answer:
     if len(sources[0]) > MOST_CHARACTERS:
         size = f"{len(sources[0]):,} characters, more than {MOST_CHARACTERS:,}"
         return Answer(stub, False, f"its answer cell holds {size}")
-    return Answer(sources[0], not same_text(sources[0], stub))
-
-
-def same_text(one: str, other: str) -> bool:
-    """Whether two cells hold the same text, trailing white space aside."""
-    texts = [[line.rstrip() for line in text.strip().splitlines()] for text in (one, other)]
-    return texts[0] == texts[1]
+    return Answer(sources[0], not alike(sources[0], stub))
 
 
 def notes_on(notebook: NotebookNode, sheet: Sheet, answers: dict[str, Answer]) -> list[str]:
