@@ -88,10 +88,16 @@ def book(
 
 
 @app.command()
-def lab() -> None:
+def lab(
+    forked: Annotated[
+        bool, typer.Option("--forked", help="Fork kernels from a warm server: faster starts.")
+    ] = False,
+) -> None:
     """Open JupyterLab in exercises/."""
     folder = course_root() / "exercises"
-    raise typer.Exit(subprocess.call([sys.executable, "-m", "jupyterlab", str(folder)]))
+    chosen = {"JUPYTER_DEFAULT_PROVISIONER_NAME": "coursekit-forked"} if forked else {}
+    command = [sys.executable, "-m", "jupyterlab", str(folder)]
+    raise typer.Exit(subprocess.call(command, env=os.environ | chosen))
 
 
 @app.command("test")
