@@ -19,17 +19,24 @@ that touches the learner's code, and the one to replace when that code runs in a
 
 from __future__ import annotations
 
-import inspect
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from coursekit.grading import compare, gradients
-from coursekit.grading.backend import Failure, Outcome, cut, seeded
+from coursekit.grading.backend import Outcome
 from coursekit.grading.compare import Difference, difference, same
+from coursekit.grading.judging import (
+    counted,
+    parameters_of,
+    property_of,
+    raised,
+    referred,
+    result_of,
+    too_low,
+)
 from coursekit.grading.recipes import Taken, make, take, through
 from coursekit.grading.session import Cases, Session, TaskResult, Verdict
-from coursekit.grading.values import NotPlain, copied, described, number, plain, rebuilt
+from coursekit.grading.values import described, plain
 
 __all__ = [
     "Session",
@@ -140,8 +147,8 @@ def _against_reference(
     options: dict[str, Any],
 ) -> None:
     def judge(case: tuple[Any, ...]) -> Verdict:
-        expected = _referred(reference, case)
-        got, found, observed = _result(session.call(fn, case))
+        expected = referred(reference, case)
+        got, found, observed = result_of(session.call(fn, case))
         found = found or difference(got, expected, **options)
         return Verdict(found, observed, compare.encode(expected))
 
@@ -149,8 +156,8 @@ def _against_reference(
     verb = "equals" if kind == "equal" else "agrees with"
     if type(fn) is Taken and fn.count > 1:
         verb = "equal" if kind == "equal" else "agree with"
-    passes = f"{name} {verb} the reference on {_count(cases)}"
-    names = _parameters(reference)
+    passes = f"{name} {verb} the reference on {counted(cases)}"
+    names = parameters_of(reference)
     session.run(kind, name, cases, judge, passes=passes, about=about, names=names)
 
 
@@ -169,14 +176,14 @@ def holds(
     """
 
     def judge(case: tuple[Any, ...]) -> Verdict:
-        got, found, observed = _result(session.call(fn, case))
+        got, found, observed = result_of(session.call(fn, case))
         if found is None:
-            found = _property(condition, got, case, says)
+            found = property_of(condition, got, case, says)
         return Verdict(found, observed)
 
     name = session.name(fn)
-    passes = f"{name}: {says} ({_count(cases)})"
-    names = _parameters(condition)[1:]
+    passes = f"{name}: {says} ({counted(cases)})"
+    names = parameters_of(condition)[1:]
     session.run("holds", name, cases, judge, passes=passes, about=about, names=names)
 
 
@@ -200,20 +207,20 @@ def gradient(
     """
 
     def evaluate(case: tuple[Any, ...]) -> Any:
-        return _result(session.call(fn, case))[0]
+        return result_of(session.call(fn, case))[0]
 
     def judge(case: tuple[Any, ...]) -> Verdict:
         double = gradients.in_double(case, wrt)
         case = double if reference is None else case
-        output, found, observed = _result(session.call(fn, case))
-        right = output if reference is None else _referred(reference, case)
+        output, found, observed = result_of(session.call(fn, case))
+        right = output if reference is None else referred(reference, case)
         if found is None and reference is None:
             found = gradients.unfit(output)
         found = found or difference(output, right, values=False)
         if found is not None:
             return Verdict(found, observed)
         weights = gradients.weights_for(right)
-        got, found, observed = _result(session.gradient(fn, case, wrt, weights))
+        got, found, observed = result_of(session.gradient(fn, case, wrt, weights))
         if found is not None:
             return Verdict(found, observed)
         if reference is None:
@@ -226,8 +233,8 @@ def gradient(
 
     name = session.name(fn)
     other = "finite differences" if reference is None else "the reference's"
-    passes = f"the gradient of {name} agrees with {other} on {_count(cases)}"
-    names = _parameters(reference)
+    passes = f"the gradient of {name} agrees with {other} on {counted(cases)}"
+    names = parameters_of(reference)
     session.run("gradient", name, cases, judge, passes=passes, about=about, names=names)
 
 
@@ -251,7 +258,7 @@ def raises(
 
     def judge(case: tuple[Any, ...]) -> Verdict:
         outcome = session.call(fn, case)
-        got, found, observed = _result(outcome)
+        got, found, observed = result_of(outcome)
         if outcome.error is None:
             shown = "something that is not plain data" if found else described(got)
             facts = (("expected", words), ("got", f"no exception, but the result {shown}"))
@@ -261,11 +268,11 @@ def raises(
         if wanted.intersection(outcome.error.bases):
             return Verdict(None, observed)
         return Verdict(
-            Difference("other error", (("expected", words), *_raised(outcome.error))), observed
+            Difference("other error", (("expected", words), *raised(outcome.error))), observed
         )
 
     name = session.name(fn)
-    passes = f"{name} raises {words} on {_count(cases)}"
+    passes = f"{name} raises {words} on {counted(cases)}"
     session.run("raises", name, cases, judge, passes=passes, about=about)
 
 
@@ -281,11 +288,11 @@ def unchanged(fn: Any, cases: Cases, *, about: str = "") -> None:
     def judge(case: tuple[Any, ...]) -> Verdict:
         outcome = session.call(fn, case, after=True)
         if outcome.error is not None:
-            _, found, observed = _result(outcome)
+            _, found, observed = result_of(outcome)
             return Verdict(found, observed)
         before = [plain(argument) for argument in case]
         arguments = list(outcome.arguments_after)
-        after, found, observed = _result(Outcome(arguments, refused=outcome.refused))
+        after, found, observed = result_of(Outcome(arguments, refused=outcome.refused))
         if found is not None:
             return Verdict(Difference("changed"), observed)
         pairs = enumerate(zip(before, after, strict=True))
@@ -301,7 +308,7 @@ def unchanged(fn: Any, cases: Cases, *, about: str = "") -> None:
         return Verdict(found, observed, compare.encode(before))
 
     name = session.name(fn)
-    passes = f"{name} leaves its arguments unchanged on {_count(cases)}"
+    passes = f"{name} leaves its arguments unchanged on {counted(cases)}"
     session.run("unchanged", name, cases, judge, passes=passes, about=about)
 
 
@@ -328,7 +335,7 @@ def value(
         empty = outcome.value is None or outcome.value is Ellipsis
         if empty and not outcome.error and not outcome.refused:
             return Verdict(Difference("not answered"), {"error": "NotImplementedError"})
-        result, found, observed = _result(outcome)
+        result, found, observed = result_of(outcome)
         right = plain(expected)
         found = found or difference(result, right, rtol=rtol, atol=atol)
         return Verdict(found, observed, compare.encode(right))
@@ -360,95 +367,17 @@ def score(
     """
 
     def judge(case: tuple[Any, ...]) -> Verdict:
-        got, found, observed = _result(session.call(fn, case))
+        got, found, observed = result_of(session.call(fn, case))
         if found is None:
-            found = _too_low(score, got, case, at_least, says)
+            found = too_low(score, got, case, at_least, says)
         return Verdict(found, observed)
 
     name = session.name(fn)
-    passes = f"{name}: {says} is at least {at_least:g} ({_count(cases)})"
-    names = _parameters(score)[1:]
+    passes = f"{name}: {says} is at least {at_least:g} ({counted(cases)})"
+    names = parameters_of(score)[1:]
     session.run("score", name, cases, judge, passes=passes, about=about, names=names)
 
 
 def encode(value: Any) -> dict[str, Any]:
     """Encode a plain value for JSON (`coursekit.grading.compare.encode`)."""
     return compare.encode(plain(value))
-
-
-def _result(outcome: Outcome) -> tuple[Any, Difference | None, dict[str, Any]]:
-    """Return the plain result, what is wrong with it already, and its encoding."""
-    error = outcome.error
-    if error is not None:
-        if error.type == "NotImplementedError":
-            return None, Difference("not answered"), {"error": error.type}
-        found = Difference("error", _raised(error), hidden=error.safe_type)
-        return None, found, {"error": error.type}
-    refused = outcome.refused
-    try:
-        result = None if refused else plain(outcome.value)
-    except NotPlain as error:
-        refused = cut(str(error), 300)
-    if refused:
-        wanted = "a number, string, list, tuple, dict, tensor or array of exactly that type"
-        found = Difference("type", (("expected", wanted), ("got", refused)))
-        return None, found, {"error": "NotPlain"}
-    return result, None, compare.encode(result)
-
-
-def _raised(error: Failure) -> tuple[tuple[str, str], ...]:
-    text = f"{error.type}: {error.message}" if error.message else error.type
-    if not error.function:
-        return (("got", text),)
-    place = f"{error.function}, line {error.line}"
-    return (("got", text), ("where", f"{place}: {error.source}" if error.source else place))
-
-
-def _referred(reference: Callable[..., Any], case: tuple[Any, ...]) -> Any:
-    with seeded(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return plain(reference(*copied(case)), "the reference's result")
-
-
-def _property(
-    condition: Callable[..., Any], got: Any, case: tuple[Any, ...], says: str
-) -> Difference | None:
-    facts = [("expected", says), ("got", described(got))]
-    try:
-        if bool(condition(rebuilt(got), *copied(case))):
-            return None
-    except Exception as error:  # a condition may rely on a shape that the result does not have
-        facts.append(("why", f"the property cannot be judged on this result: {error}"))
-    return Difference("property", tuple(facts))
-
-
-def _too_low(
-    score: Callable[..., Any],
-    got: Any,
-    case: tuple[Any, ...],
-    at_least: float,
-    says: str,
-) -> Difference | None:
-    try:
-        reached = float(score(rebuilt(got), *copied(case)))
-    except Exception as error:  # a score may rely on a shape that the result does not have
-        why = f"the score cannot be computed for this result: {error}"
-        return Difference("score", (("got", described(got)), ("why", why)))
-    if reached >= at_least:
-        return None
-    needed, scored = number(float(at_least), reached), number(reached, float(at_least))
-    return Difference("score", (("score", says), ("needed", needed), ("reached", scored)))
-
-
-def _parameters(fn: Callable[..., Any] | None) -> list[str]:
-    """Name the positional parameters of an author's function, as far as Python knows them."""
-    try:
-        parameters = inspect.signature(fn).parameters.values() if fn is not None else []
-    except (TypeError, ValueError):
-        return []
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return [p.name for p in parameters if p.kind in positional]
-
-
-def _count(cases: Cases) -> str:
-    return "1 case" if len(cases) == 1 else f"{len(cases)} cases"

@@ -327,6 +327,23 @@ def test_anything_but_plain_data_is_refused_by_name(forged, named):
     assert "0x" not in text
 
 
+@pytest.mark.parametrize(
+    ("odd", "says"),
+    [
+        (10**400, "an int that is too long"),
+        ([{"a": (10**5000,)}], "an int that is too long"),
+        ({10**400: 1}, "an int that is too long"),
+        ({10**5000: 1}, "cannot be read: Exceeds the limit"),
+        (torch.zeros([1] * 65), "cannot be read: number of dimensions"),
+    ],
+    ids=["int", "longer int", "key", "longer key", "axes"],
+)
+def test_plain_data_that_nothing_can_be_compared_with_is_refused(odd, says):
+    for run in (close(lambda x: odd), lambda: check.raises(lambda x: odd, [(1,)], ValueError)):
+        assert "failed" in said(run)
+    assert says in said(close(lambda x: odd))
+
+
 def test_methods_set_on_a_tensor_are_never_called():
     def forging(x):
         result = torch.zeros(3)

@@ -212,7 +212,7 @@ class Mine(torch.Tensor):
         object(),
         len,
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_anything_but_plain_data_is_not_sent(refused):
     with pytest.raises(TypeError):

@@ -22,6 +22,7 @@ from typing import Any
 
 from coursekit.grading import recipes
 from coursekit.grading.backend import Failure, Local, Outcome, cut, failure
+from coursekit.grading.judging import unreadable
 from coursekit.grading.official.wire import Channel, Closed, Malformed, TooLarge, framed
 from coursekit.grading.values import NotPlain, plain
 
@@ -131,6 +132,8 @@ def _framed(reply: dict[str, Any], results: list[Any]) -> bytes:
         plain(results[0])
     except NotPlain as error:
         text = str(error)
+    except Exception as error:
+        text = unreadable(error)
     return framed({"refused": cut(text, 300)}, [])
 
 

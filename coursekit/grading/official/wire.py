@@ -41,7 +41,7 @@ __all__ = [
 MOST_HEADER = 4 << 20  # bytes; JSON takes up to 25 times as much memory when it is read
 
 _LENGTHS = struct.Struct(">QI")
-_CHUNK = 1 << 20  # bytes read at once
+_CHUNK = 1 << 18  # bytes that memory is taken for at first
 
 
 class Closed(ConnectionError):
@@ -114,19 +114,22 @@ class Channel:
         return parsed(header, self._exactly(total - head, deadline))
 
     def _exactly(self, count: int, deadline: float | None) -> bytearray:
-        """Read so many bytes; memory is taken as they arrive."""
-        data = bytearray()
-        while len(data) < count:
+        """Read so many bytes; memory is taken as they arrive, at most twice as much."""
+        data, filled = bytearray(min(count, _CHUNK)), 0
+        while filled < count:
+            if filled == len(data):
+                data += bytes(min(count - filled, filled))
             try:
                 self._socket.settimeout(_left(deadline))
-                chunk = self._socket.recv(min(count - len(data), _CHUNK))
+                with memoryview(data) as view:
+                    arrived = self._socket.recv_into(view[filled:])
             except TimeoutError as error:
                 raise TooLate("no whole frame in time") from error
             except OSError as error:
                 raise Closed(str(error)) from error
-            if not chunk:
+            if not arrived:
                 raise Closed("the other end is closed")
-            data += chunk
+            filled += arrived
         return data
 
     def exchange(
