@@ -7,7 +7,7 @@ import os
 import selectors
 import sys
 import threading
-from importlib.machinery import PathFinder
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -62,26 +62,35 @@ def run(argument: dict[str, Any], fds: list[int]) -> None:
     ready, client = fds
     sys.argv = [_launcher(), *argument["arguments"]]
     sys.orig_argv = [sys.executable, "-m", "ipykernel_launcher", *argument["arguments"]]
-    _drop_shadowed()
     _choose_backend()
-    app: Any = IPKernelApp.instance(
-        parent_handle=int(os.environ.get("JPY_PARENT_PID") or 0),
-    )
-    announce = app.log_connection_info
+    # ipykernel read this from the environment when it was imported.
+    app: Any = IPKernelApp.instance(parent_handle=int(os.environ.get("JPY_PARENT_PID") or 0))
 
-    def announce_and_tell() -> None:
-        announce()
+    def watch() -> None:
+        if argument["bound"]:
+            app.poller = ClientWatcher(client)
+        else:
+            os.close(client)
+
+    def tell() -> None:
         os.write(ready, b"1")
         os.close(ready)
 
-    app.log_connection_info = announce_and_tell  # the first step after all sockets listen
-    if argument["bound"]:
-        app.init_poller = lambda: setattr(app, "poller", ClientWatcher(client))
-    else:
-        os.close(client)
-        app.init_poller = lambda: None
+    app.init_poller = watch  # its own would see that the parent is the server, not the client
+    app.log_connection_info = _then(app.log_connection_info, tell)  # here all sockets listen
+    app.init_path = _then(app.init_path, _drop_shadowed)
     app.initialize()
     app.start()
+
+
+def _then(first: Callable[[], Any], second: Callable[[], Any]) -> Callable[[], None]:
+    """Put two steps together."""
+
+    def both() -> None:
+        first()
+        second()
+
+    return both
 
 
 def _launcher() -> str:
@@ -99,25 +108,24 @@ def _choose_backend() -> None:
 
 
 def _drop_shadowed() -> None:
-    """Forget modules in whose place the kernel's folder or environment has others.
+    """Forget modules in whose place the kernel's folder has others, now that it is on the path.
 
-    A kernel's own modules are imported before its folder is on the path, so nothing there takes
-    their place; what the server imported beyond them, a kernel would look for in its folder first.
+    A kernel's own modules are imported earlier, so nothing there takes their place; what the server
+    imported beyond them, a kernel would look for along its path. The package of this course may be
+    the client's and not the one on the path, too.
     """
     warm = {name.partition(".")[0] for name in sys.modules} - BASIS
     here = {entry.name.partition(".")[0] for entry in os.scandir()} & warm
-    for name in {*here, "coursekit"}:
+    for name in {*here, "coursekit"} & sys.modules.keys():
         if _origin(name) not in (None, _real(sys.modules[name].__file__)):
             for module in [m for m in sys.modules if m == name or m.startswith(name + ".")]:
                 del sys.modules[module]
 
 
 def _origin(name: str) -> str | None:
-    """Find the file that importing a name would load here; None for no file."""
-    spec = PathFinder.find_spec(name, [os.getcwd()])
-    if spec is None or spec.origin is None:  # no regular package or module in this folder
-        specs = (finder.find_spec(name, None) for finder in sys.meta_path)
-        spec = next(filter(None, specs), None)
+    """Find the file that importing a name would load; None for no file."""
+    specs = (finder.find_spec(name, None) for finder in sys.meta_path)
+    spec = next(filter(None, specs), None)
     return _real(spec.origin) if spec is not None else None
 
 

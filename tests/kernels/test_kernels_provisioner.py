@@ -1,13 +1,14 @@
 """Forked kernels behave as kernels that were started."""
 
 import json
+import logging
 import subprocess
 import sys
 
 import nbformat
 import psutil
 import pytest
-from helping import FORKED, STARTED, environment, needs_fork, servers, wait_until
+from helping import FORKED, ROOT, STARTED, Kernel, environment, needs_fork, servers, wait_until
 from jupyter_client.provisioning import KernelProvisionerFactory
 from nbclient import NotebookClient
 
@@ -201,7 +202,8 @@ class TestForked:
         second.close()
         assert wait_until(lambda: not server.children())  # and nobody is left behind
 
-    def test_a_package_in_the_folder_goes_first(self, kernel, tmp_path):
+    @pytest.mark.parametrize("path", ["", str(ROOT)])
+    def test_modules_are_the_ones_on_the_path(self, kernel, tmp_path, path):
         (tmp_path / "coursekit").mkdir()
         (tmp_path / "coursekit" / "__init__.py").write_text("HERE = True\n")
         (tmp_path / "jaxtyping.py").write_text("HERE = True\n")
@@ -210,9 +212,10 @@ class TestForked:
             "import coursekit, jaxtyping, json\n"
             "[hasattr(module, 'HERE') for module in (coursekit, json, jaxtyping)]"
         )
-        answers = [kernel(name, cwd=str(tmp_path)).run(cell) for name in (STARTED, FORKED)]
+        env = {"PYTHONPATH": path}
+        answers = [kernel(name, env, cwd=str(tmp_path)).run(cell) for name in (STARTED, FORKED)]
 
-        assert answers == ["[True, False, True]"] * 2
+        assert answers == [f"[{not path}, False, True]"] * 2
 
     def test_streams_can_be_had_as_pipes(self, kernel):
         one = kernel(FORKED, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
