@@ -6,6 +6,9 @@ A check cell names a task, checks and ends in the points:
     check.close(bilinear, cases=[(image, x, y)], reference=reference)
     check.points()
 
+In the place of a function may stand what is wanted of a class or a generator: `make`, `take` and
+`through` (`coursekit.grading.recipes`).
+
 Cases are tuples of positional arguments. They are copied, and the random generators seeded with
 `coursekit.grading.backend.SEED`, before every call. Results must be plain data
 (`coursekit.grading.values`) and are compared as copies (`coursekit.grading.compare`). A check never
