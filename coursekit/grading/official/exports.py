@@ -111,8 +111,8 @@ def write_all(
         _stream(folder / "tasks.csv", _table(TASKS, (r for g in each() for r in task_rows(g)))),
         _stream(folder / "junit.xml", junit(each)),
     ]
-    written += _gradebooks(folder, each, exercises)
     texts = {name: exercise_text(exercise) for name, exercise in exercises.items()}
+    written += _gradebooks(folder, each, {name: text.points for name, text in texts.items()})
     for learner, own in groupby(each(), key=lambda grade: grade.learner):
         written += _learner(folder / "learners" / folders[learner], list(own), texts, book)
     return [*written, *_similarity(folder, _Answers(grades, order), exercises)]
@@ -213,11 +213,11 @@ def task_rows(grade: Grade) -> list[list[str]]:
 
 
 def _gradebooks(
-    folder: Path, each: Callable[[], Iterator[Grade]], exercises: Mapping[str, Any]
+    folder: Path, each: Callable[[], Iterator[Grade]], points: Mapping[str, float]
 ) -> list[Path]:
     """Write nbgrader.csv and canvas.csv, which need the scores of all learners at once."""
     best: dict[tuple[str, str], tuple[str, float]] = {}
-    worth = {name: exercise_text(exercise).points for name, exercise in exercises.items()}
+    worth = dict(points)
     learners: list[str] = []
     for learner, own in groupby(each(), key=lambda grade: grade.learner):
         learners.append(learner)

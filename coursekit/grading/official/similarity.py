@@ -22,12 +22,15 @@ import keyword
 import re
 import token
 import tokenize
-from collections import Counter, defaultdict
+from array import array
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
-from itertools import combinations, pairwise
+from itertools import pairwise
+
+import numpy as np
 
 from coursekit.grading.notebook import Exercise
 from coursekit.grading.official.harmless import page
@@ -88,7 +91,7 @@ class Pair:
 
 def words(source: str) -> list[str]:
     """Return the normalized tokens of an answer, also of one that Python cannot read."""
-    source = source[:CHARACTERS]
+    source = source[:CHARACTERS].replace("\0", " ")  # which Python 3.12's tokenizer trips over
     try:
         read = list(_read(source))
     except (SyntaxError, ValueError, tokenize.TokenError, RecursionError, MemoryError):
@@ -239,38 +242,65 @@ def _pairs(
 ) -> list[Pair]:
     """Find the pairs of one exercise through an index from each fingerprint to its holders."""
     ignored = {value for text in released for value in hashes(words(text))}
-    holders: dict[int, list[int]] = defaultdict(list)
+    marks, owners = array("Q"), array("L")
     for number, learner in enumerate(names):
-        own = set().union(*map(_marks, answers[learner, exercise].values()))
-        for mark in own - ignored:
-            holders[mark].append(number)
+        own = set().union(*map(_marks, answers[learner, exercise].values())) - ignored
+        marks.extend(own)
+        owners.extend([number] * len(own))
     most = min(max(COMMON_LEAST, COMMON_SHARE * len(names)), COMMON_MOST)
-    rare = {mark: found for mark, found in holders.items() if len(found) <= most}
-    totals = Counter(number for found in rare.values() for number in found)
-    common = Counter(pair for found in rare.values() for pair in combinations(found, 2))
-    found = [
+    totals, shared, common = _holders(marks, owners, int(most))
+    found = (
         (-count / min(totals[a], totals[b]), -count, a, b)
-        for (a, b), count in common.items()
+        for a, b, count in shared
         if count >= least and count / min(totals[a], totals[b]) >= score
-    ]
+    )
     pairs = []
     for _, count, a, b in heapq.nsmallest(PAIRS, found):
         shares = (-count / totals[a], -count / totals[b])
         first, second = answers[names[a], exercise], answers[names[b], exercise]
-        task, there = _matching_task(first, second, rare)
+        task, there = _matching_task(first, second, ignored | common)
         pairs.append(Pair(exercise, names[a], names[b], *shares, -count, task, there))
     return pairs
 
 
+def _holders(
+    marks: array[int], owners: array[int], most: int
+) -> tuple[list[int], Iterator[tuple[int, int, int]], set[int]]:
+    """Find who shares fingerprints with whom; 16 bytes a fingerprint and the pairs of one learner.
+
+    Returns:
+        How many fingerprints each learner has that count; (learner, later learner, how many they
+        share); and the fingerprints that more than `most` learners have, which do not count.
+    """
+    if not marks:
+        return [], iter(()), set()
+    values, numbers = np.array(marks), np.array(owners)
+    order = np.lexsort((numbers, values))
+    values, numbers = values[order], numbers[order]
+    begins = np.flatnonzero(np.concatenate(([True], values[1:] != values[:-1])))
+    sizes = np.diff(np.append(begins, len(values)))
+    counts = np.bincount(numbers, weights=np.repeat(sizes <= most, sizes)).astype(int)
+    ends = np.repeat(np.where(sizes <= most, begins + sizes, 0), sizes)
+
+    def shared() -> Iterator[tuple[int, int, int]]:
+        # Holders of a fingerprint stand side by side, in order: the later ones follow.
+        places = np.argsort(numbers, kind="stable")
+        for own in np.split(places, np.flatnonzero(np.diff(numbers[places])) + 1):
+            rest = [numbers[place + 1 : ends[place]] for place in own if place + 1 < ends[place]]
+            if rest:
+                others, common = np.unique(np.concatenate(rest), return_counts=True)
+                first = int(numbers[own[0]])
+                yield from zip([first] * len(others), others.tolist(), common.tolist(), strict=True)
+
+    return counts.tolist(), shared(), set(values[begins[sizes > most]].tolist())
+
+
 def _matching_task(
-    first: Mapping[str, str], second: Mapping[str, str], rare: Mapping[int, object]
+    first: Mapping[str, str], second: Mapping[str, str], ignored: set[int]
 ) -> tuple[str, int]:
     """Return the task of the first in which they share most, and how many fingerprints there."""
-    other = set().union(*map(_marks, second.values()))
-    shared = {
-        task: sum(mark in rare for mark in _marks(source) & other)
-        for task, source in sorted(first.items())
-    }
+    other = set().union(*map(_marks, second.values())) - ignored
+    shared = {task: len(_marks(source) & other) for task, source in sorted(first.items())}
     task = max(shared, key=lambda name: shared[name])
     return task, shared[task]
 
