@@ -13,11 +13,11 @@ from typing import Any
 
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.kernelspec import NoSuchKernel
-from jupyter_client.manager import KernelManager
 
 from coursekit.errors import UserError
 from coursekit.grading.messages import MIME
 from coursekit.grading.trials import ENVIRONMENT
+from coursekit.kernels.managers import ForkedKernelManager
 
 START_SECONDS = 120
 GRACE_SECONDS = 2.0
@@ -56,7 +56,7 @@ class Kernel:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self._manager: KernelManager | None = None
+        self._manager: ForkedKernelManager | None = None
         self._client: BlockingKernelClient | None = None
 
     @property
@@ -71,7 +71,7 @@ class Kernel:
             UserError: When no kernel can be started.
         """
         self.stop()
-        self._manager = KernelManager(kernel_name="python3")
+        self._manager = ForkedKernelManager(kernel_name="python3")
         try:
             self._manager.start_kernel(
                 cwd=str(self.folder),

@@ -202,7 +202,8 @@ class ForkServer:
 
         A server that has died, or that holds code which has changed since, is replaced by the next
         `fork`. It ends after 10 minutes without processes and requests; the environment variable
-        COURSEKIT_KERNEL_SERVER_IDLE says another number of seconds.
+        COURSEKIT_KERNEL_SERVER_IDLE says another number of seconds, 0 that there is to be none. Of
+        a user's servers at most three listen; the one not used for longest makes room.
 
         Args:
             env: The environment that its processes are meant for; this process's by default.

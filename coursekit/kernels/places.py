@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import stat
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from coursekit.errors import UserError
+from coursekit.kernels import frames
 
 
 class NoForkServer(UserError):
@@ -69,6 +71,14 @@ def reachable(address: str) -> Iterator[str]:
         yield f"/proc/self/fd/{folder}/{os.path.basename(address)}"
     finally:
         os.close(folder)
+
+
+def request(address: str, message: dict[str, object]) -> None:
+    """Send a server a message and do not wait for an answer; a server that is gone gets none."""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
+        with reachable(address) as path:
+            connection.connect(path)
+        frames.send(connection, message)
 
 
 def answers(address: str) -> bool:

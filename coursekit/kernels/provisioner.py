@@ -25,6 +25,7 @@ from jupyter_client.provisioning import LocalProvisioner
 
 from coursekit.kernels.forkserver import Forked, ForkServer, available
 from coursekit.kernels.places import NoForkServer
+from coursekit.kernels.shared import IDLE
 
 TARGET = "coursekit.kernels.launched:run"
 READY_SECONDS = 30.0
@@ -36,10 +37,11 @@ UNDERSTOOD = {"cwd", "env", "extra_arguments", "independent", "kernel_id"} | STR
 OPTION = re.compile(r"-(I|E|s|S|P|O|OO|B|d|v|q|b|bb|u|R|x|X.+|W.+)$")
 
 _said: set[str] = set()
+_failed: dict[str, str] = {}  # why a server could not start, by its address
 
 
 class Unfit(Exception):
-    """A kernel that has to be started; the message says why."""
+    """A kernel that has to be started; the message says why, an empty one that nobody need know."""
 
 
 class ForkedProcess:
@@ -141,7 +143,7 @@ class ForkedProvisioner(LocalProvisioner):
 
     def _say(self, reason: str) -> None:
         """Say in one line why kernels are started, once for each reason."""
-        if reason in _said:
+        if not reason or reason in _said:
             return
         _said.add(reason)
         line = f"this kernel is started, not forked: {reason}"
@@ -168,29 +170,40 @@ def fork_kernel(cmd: Sequence[str], kwargs: dict[str, Any]) -> ForkedProcess:
     options, arguments = read_command(cmd)
     if unknown := sorted(kwargs.keys() - UNDERSTOOD):
         raise Unfit(f"{', '.join(unknown)} can only be given to a new process")
-    bound = not kwargs.get("independent", False)
+    folder = os.path.abspath(kwargs.get("cwd") or os.getcwd())
+    if not os.path.isdir(folder):
+        raise Unfit(f"there is no folder {folder}")
     env = {str(name): str(value) for name, value in (kwargs.get("env") or os.environ).items()}
+    bound = not kwargs.get("independent", False)
+    if env.get(IDLE, "").strip() == "0":
+        raise Unfit("")  # as the user wishes: there is nothing to say
     if bound:
         env["JPY_PARENT_PID"] = str(os.getpid())
-    with ExitStack() as opened:
-        stdio, readers = _streams(kwargs, opened)
+    server = ForkServer.shared(env, options)
+    if server.address in _failed:
+        raise NoForkServer(_failed[server.address])
+    with ExitStack() as opened, ExitStack() as kept:
+        stdio, readers = _streams(kwargs, opened, kept)
         told, ready = os.pipe()
         opened.callback(os.close, told)
         client = os.pidfd_open(os.getpid())
         opened.callback(os.close, client)
         try:
-            forked = ForkServer.shared(env, options).fork(
+            forked = server.fork(
                 TARGET,
                 {"arguments": arguments, "bound": bound},
                 fds=(ready, client),
-                env=env,
-                cwd=os.path.abspath(kwargs.get("cwd") or os.getcwd()),
+                cwd=folder,
                 stdio=stdio,
                 umask=_umask(),
             )
+        except NoForkServer as error:
+            _failed[server.address] = str(error)
+            raise
         finally:
             os.close(ready)
         select.select([told], [], [], READY_SECONDS)  # also ends when the kernel does
+        kept.pop_all()
     return ForkedProcess(forked, readers)
 
 
@@ -228,8 +241,15 @@ def _umask() -> int:
     return int(found[1], 8) if found else UMASK
 
 
-def _streams(kwargs: dict[str, Any], opened: ExitStack) -> tuple[list[int], dict[str, Any]]:
+def _streams(
+    kwargs: dict[str, Any], opened: ExitStack, kept: ExitStack
+) -> tuple[list[int], dict[str, Any]]:
     """Open what the kernel's 0, 1 and 2 are to be.
+
+    Args:
+        kwargs: What was asked for, as `subprocess.Popen` takes it.
+        opened: Closes what only the kernel needs.
+        kept: Closes the readers.
 
     Returns:
         Three descriptors, and a reader for each stream that was asked for as a pipe.
@@ -251,7 +271,7 @@ def _streams(kwargs: dict[str, Any], opened: ExitStack) -> tuple[list[int], dict
         elif asked == subprocess.PIPE:
             reader, writer = os.pipe()
             opened.callback(os.close, writer)
-            readers[name] = open(reader, "rb")  # noqa: SIM115 — the caller's
+            readers[name] = kept.enter_context(os.fdopen(reader, "rb"))
             stdio.append(writer)
         else:
             stdio.append(_number(asked))

@@ -203,11 +203,17 @@ class Server:
             if not from_same_user(connection):
                 raise PermissionError("a request came from another user")
             request, descriptors = frames.receive(connection)
-            if self.settings.owner < 0 and (changed := self._changed()):
+            if self.settings.owner >= 0:
+                self._fork(connection, request, descriptors)
+            elif "retire" in request:
+                self._retire()
+                connection.close()
+            elif changed := self._changed():
                 self._retire()
                 frames.send(connection, {"stale": changed})
                 connection.close()
             else:
+                os.utime(os.path.dirname(self.settings.address))  # it has been used
                 self._fork(connection, request, descriptors)
         except frames.Closed:
             connection.close()  # somebody looked whether the server is there

@@ -17,11 +17,12 @@ import sysconfig
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from coursekit.kernels.places import NoForkServer, answers, locked, socket_folder
+from coursekit.kernels.places import NoForkServer, answers, locked, request, socket_folder
 from coursekit.kernels.starting import THREADS, start
 
 IDLE = "COURSEKIT_KERNEL_SERVER_IDLE"
 IDLE_SECONDS = 600.0
+MOST_SERVERS = 3  # of a user; each holds some 350 MB
 # Read on import by Python, numpy, torch, matplotlib, IPython and what they rest on.
 READ_ON_IMPORT = re.compile(
     r"""(
@@ -56,11 +57,14 @@ class Shared:
         env: The environment.
 
     Raises:
-        NoForkServer: The folder for sockets cannot be had.
+        NoForkServer: The folder for sockets cannot be had, or there is to be no server.
     """
 
     def __init__(self, env: dict[str, str], options: Sequence[str], warm: Sequence[str]) -> None:
         self.env = env
+        self._idle = idle_seconds(env)
+        if not self._idle:
+            raise NoForkServer(f"{IDLE} is 0")
         self._options = options
         self._warm = warm
         self._read = {k: v for k, v in env.items() if read_on_import(k)}
@@ -75,12 +79,12 @@ class Shared:
             folder = Path(self.address).parent
             folder.mkdir(mode=0o700, exist_ok=True)
             Path(self.address).unlink(missing_ok=True)
-            _remove_dead(self._base)
+            _make_room(self._base)
             process = start(
                 self.address,
                 self._warm,
                 self._read,
-                idle=idle_seconds(self.env),
+                idle=self._idle,
                 lock=str(self._base / "lock"),
                 options=self._options,
             )
@@ -88,18 +92,18 @@ class Shared:
 
 
 def idle_seconds(env: Mapping[str, str]) -> float:
-    """Read after how many seconds an idle server ends.
+    """Read after how many seconds an idle server ends; 0 means that there is to be none.
 
     Raises:
-        NoForkServer: The variable holds no positive number.
+        NoForkServer: The variable holds no such number.
     """
     text = env.get(IDLE, "") or str(IDLE_SECONDS)
     try:
         seconds = float(text)
     except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise NoForkServer(f"{IDLE} is {text!r}: give a positive number of seconds")
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise NoForkServer(f"{IDLE} is {text!r}: give a number of seconds, 0 for no server")
     return seconds
 
 
@@ -154,8 +158,14 @@ def resources() -> list[str]:
     ]
 
 
-def _remove_dead(base: Path) -> None:
-    """Remove what servers that were killed have left."""
-    for socket_path in base.glob("*/socket"):
-        if not answers(str(socket_path)):
-            shutil.rmtree(socket_path.parent, ignore_errors=True)
+def _make_room(base: Path) -> None:
+    """Remove what killed servers have left, and retire those that were not used for longest."""
+    alive = []
+    for path in base.glob("*/socket"):
+        if answers(str(path)):
+            alive.append(path)
+        else:
+            shutil.rmtree(path.parent, ignore_errors=True)
+    alive.sort(key=lambda path: path.parent.stat().st_mtime_ns)  # a server touches it when used
+    for path in alive[: max(0, len(alive) - MOST_SERVERS + 1)]:
+        request(str(path), {"retire": True})

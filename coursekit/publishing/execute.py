@@ -2,8 +2,9 @@
 
 Every chapter has a key: its cells, the files of coursekit that they import, the checksums of the
 data that they load, its recorded claim and the pinned versions. A chapter whose key is the one of
-its last good run is left alone. The others run in kernels of their own; their outputs go into a
-jupyter-cache, where Sphinx finds them by the cells alone, so that Sphinx never executes anything.
+its last good run is left alone. The others run in kernels of their own, forked from a warm server
+where that works; their outputs go into a jupyter-cache, where Sphinx finds them by the cells alone,
+so that Sphinx never executes anything.
 
 Nothing of a failed run is kept: a book with a failing cell fails on every run until it is mended.
 """
@@ -36,6 +37,7 @@ from coursekit.claims.records import record_path
 from coursekit.claims.stated import with_data
 from coursekit.dependencies import code_hash
 from coursekit.errors import UserError
+from coursekit.kernels.managers import AsyncForkedKernelManager
 
 CELL_SECONDS = 300
 MYST_EXTENSIONS = ("colon_fence", "dollarmath", "linkify", "substitution", "tasklist")
@@ -337,6 +339,7 @@ def run_notebook(
         notebook,
         timeout=seconds or CELL_SECONDS,
         kernel_name=notebook.metadata.kernelspec.name,
+        kernel_manager_class=AsyncForkedKernelManager,
         record_timing=False,
         extra_arguments=["--Application.log_level=40"],  # else each kernel warns about TCP
         resources={"metadata": {"path": str(folder)}},

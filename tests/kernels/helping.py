@@ -44,7 +44,7 @@ def servers(folder):
 def environment(**changes):
     """Return an environment in which kernels find the checkout's package, and no test's traces."""
     path = os.pathsep.join([str(ROOT), str(HERE)])
-    left_out = ("OMP_", "MPLBACKEND", "PYTEST_")
+    left_out = ("OMP_", "MPLBACKEND", "PYTEST_", "COURSEKIT_")
     plain = {k: v for k, v in os.environ.items() if not k.startswith(left_out)}
     return {**plain, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", **changes}
 

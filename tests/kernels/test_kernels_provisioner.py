@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import subprocess
 import sys
 
@@ -9,10 +10,13 @@ import nbformat
 import psutil
 import pytest
 from helping import FORKED, ROOT, STARTED, Kernel, environment, needs_fork, servers, wait_until
+from jupyter_client.kernelspec import NoSuchKernel
 from jupyter_client.provisioning import KernelProvisionerFactory
 from nbclient import NotebookClient
 
-from coursekit.kernels import provisioner
+from coursekit.kernels import forkserver, provisioner
+from coursekit.kernels.managers import AsyncForkedKernelManager, ForkedKernelManager
+from coursekit.kernels.places import NoForkServer
 from coursekit.kernels.provisioner import Unfit, fork_kernel, read_command
 
 SECONDS = 60
@@ -285,6 +289,26 @@ def test_nbclient_executes_a_notebook(kernel_runtime, monkeypatch):
 
 @needs_fork
 @pytest.mark.slow
+def test_a_manager_forks_without_a_name(kernel_runtime, monkeypatch):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(kernel_runtime))
+    made = notebook("import os; os.getppid()")
+    client = NotebookClient(made, timeout=SECONDS, kernel_manager_class=AsyncForkedKernelManager)
+    client.execute(env=environment())
+
+    assert int(made.cells[0].outputs[0].data["text/plain"]) != os.getpid()
+    blocking = ForkedKernelManager(kernel_name="python3")
+    assert isinstance(blocking.provisioner, provisioner.ForkedProvisioner)
+
+
+def test_a_manager_of_a_missing_kernel_complains_when_it_starts():
+    manager = ForkedKernelManager(kernel_name="no-such-kernel")
+
+    with pytest.raises(NoSuchKernel):
+        manager.start_kernel()
+
+
+@needs_fork
+@pytest.mark.slow
 def test_nbval_passes(kernel_runtime, tmp_path):
     made = notebook("import torch\ntorch.ones(2).sum().item()", "import os; 'HOME' in os.environ")
     for cell, text in zip(made.cells, ("2.0", "True"), strict=True):
@@ -338,11 +362,47 @@ def test_what_only_a_new_process_takes_is_named():
         fork_kernel(COMMAND, {"preexec_fn": print})
 
 
+@needs_fork
+def test_a_folder_that_is_missing_is_named(tmp_path):
+    with pytest.raises(Unfit, match="there is no folder"):
+        fork_kernel(COMMAND, {"cwd": str(tmp_path / "missing")})
+
+
+@needs_fork
+def test_a_server_that_cannot_start_is_tried_once(runtime, tmp_path, monkeypatch):
+    monkeypatch.setattr(forkserver, "WARM", ("numpy",))
+    marks = tmp_path / "marks"
+    (tmp_path / "numpy.py").write_text(
+        f"open({str(marks)!r}, 'a').write('x')\nraise RuntimeError('broken on purpose')\n"
+    )
+    env = environment(PYTHONPATH=str(tmp_path))
+    reasons = []
+    for _ in range(2):
+        with pytest.raises(NoForkServer, match="RuntimeError: broken on purpose") as caught:
+            fork_kernel(COMMAND, {"env": env})
+        reasons.append(str(caught.value))
+    tried = marks.read_text()
+
+    with pytest.raises(NoForkServer):
+        fork_kernel(COMMAND, {"env": env})
+    assert marks.read_text() == tried
+    assert reasons[0] == reasons[1]
+
+
 def test_another_system_starts_kernels(monkeypatch):
     monkeypatch.setattr(sys, "platform", "darwin")
 
     with pytest.raises(Unfit, match="needs Linux, this is darwin"):
         fork_kernel(COMMAND, {})
+
+
+@needs_fork
+def test_whoever_wants_no_server_hears_nothing(monkeypatch, capsys):
+    with pytest.raises(Unfit) as caught:
+        fork_kernel(COMMAND, {"env": {"COURSEKIT_KERNEL_SERVER_IDLE": "0"}})
+    provisioner.ForkedProvisioner()._say(str(caught.value))
+
+    assert capsys.readouterr().err == ""
 
 
 SAID = "this kernel is started, not forked: no forks on Tuesdays"

@@ -102,6 +102,20 @@ def test_it_does_not_end_while_a_process_runs(light):
     os.close(writer)
 
 
+def test_the_server_not_used_for_longest_makes_room(light):
+    seeds = ("1", "2", "3", "1", "4")  # a seed of hashes selects the server
+    for seed in seeds:
+        ask(PYTHONHASHSEED=seed)
+
+    assert wait_until(lambda: len(servers(light)) == 3)
+    assert {one.environ()["PYTHONHASHSEED"] for one in servers(light)} == {"1", "3", "4"}
+
+
+def test_nobody_need_have_a_server(light):
+    with pytest.raises(NoForkServer, match="COURSEKIT_KERNEL_SERVER_IDLE is 0"):
+        ask(COURSEKIT_KERNEL_SERVER_IDLE="0")
+
+
 def test_an_idle_time_that_is_none_is_named(light):
     with pytest.raises(NoForkServer, match="COURSEKIT_KERNEL_SERVER_IDLE is 'soon'"):
         ask(COURSEKIT_KERNEL_SERVER_IDLE="soon")
@@ -231,7 +245,7 @@ def test_a_folder_that_others_could_own_is_refused(fault, tmp_path, monkeypatch)
         folder.write_text("")
 
     with pytest.raises(NoForkServer, match=f"coursekit-{os.getuid()}"):
-        ForkServer.shared()
+        ForkServer.shared({})
 
 
 def test_a_foreign_folder_is_refused(tmp_path, monkeypatch):
@@ -240,7 +254,7 @@ def test_a_foreign_folder_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "getuid", lambda: 4242)  # whose folder would it be?
 
     with pytest.raises(NoForkServer, match="coursekit-4242 is not a folder of this user alone"):
-        ForkServer.shared()
+        ForkServer.shared({})
 
 
 def test_a_long_path_is_no_obstacle(tmp_path, monkeypatch, light):
