@@ -227,6 +227,9 @@ def grade(
     solutions: Annotated[
         Path | None, typer.Option(help="The instructor's notebooks; the course's by default.")
     ] = None,
+    book: Annotated[
+        str, typer.Option(metavar="URL", help="Address of the book, for links in the feedback.")
+    ] = "",
     unsafe: Annotated[
         bool, typer.Option("--unsafe", help="Grade although a protection is missing.")
     ] = False,
@@ -247,6 +250,7 @@ def grade(
             scheduler=scheduler,
             seconds=seconds,
             unsafe=unsafe,
+            book=book,
         )
     except (batch.Interrupted, KeyboardInterrupt) as error:
         typer.echo(f"coursekit: {error or 'stopped: go on with the same command'}", err=True)

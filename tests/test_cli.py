@@ -42,6 +42,7 @@ def test_help_lists_the_commands_within_half_a_second():
         "claims",
         "release",
         "check",
+        "grade",
         "progress",
         "verify",
         "data",

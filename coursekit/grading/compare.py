@@ -254,8 +254,11 @@ def changed(before: Any, after: Any) -> bool:
     if type(before) is not type(after):
         return True
     if isinstance(before, Array):
-        same_format = before.dtype == after.dtype and before.shape == after.shape
-        return not same_format or before.values.tobytes() != after.values.tobytes()
+        if before.dtype != after.dtype or before.shape != after.shape:
+            return True
+        if before.values.dtype.kind == "O":  # an int of more than 64 bits
+            return bool((before.values != after.values).any())
+        return before.values.tobytes() != after.values.tobytes()
     if isinstance(before, (list, tuple)):
         return len(before) != len(after) or any(map(changed, before, after))
     if isinstance(before, dict):

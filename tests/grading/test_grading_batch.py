@@ -329,6 +329,7 @@ def test_the_command_says_by_its_code_that_something_failed(
         (["in", "--seconds", "nan"], "--seconds must be a positive number, got nan"),
         (["in", "--solutions", "empty"], "empty holds no solution"),
         (["in", "--scheduler", "somewhere"], "--scheduler must look like tcp://HOST:PORT"),
+        (["in", "--book", "javascript:x"], "--book must be an http(s) or file address"),
         (["course/solutions"], None),
     ],
 )  # fmt: skip

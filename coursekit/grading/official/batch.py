@@ -24,7 +24,7 @@ from tqdm import tqdm
 from coursekit.errors import UserError
 from coursekit.grading.official.grader import lacking, refused
 from coursekit.grading.official.pools import Graders, LocalPool, Workshop
-from coursekit.grading.official.results import FAILED, GRADED, REFUSED, Grade, Job
+from coursekit.grading.official.results import BOOK, FAILED, GRADED, REFUSED, Grade, Job
 from coursekit.grading.official.store import Grades, Place, Store, key_of
 from coursekit.grading.official.submissions import ENDING, Survey, doubled, survey
 
@@ -100,6 +100,7 @@ def grade_all(
     scheduler: str = "",
     seconds: float = 60.0,
     unsafe: bool = False,
+    book: str = "",
     workshop: Workshop | None = None,
 ) -> Summary:
     """Grade a folder of submissions and write the results.
@@ -116,6 +117,7 @@ def grade_all(
         scheduler: A Dask scheduler, "tcp://HOST:PORT", whose workers grade instead.
         seconds: Time limit of a cell or call of a learner's.
         unsafe: Grade although a protection of the sandbox is missing.
+        book: Address of the rendered book, to which feedback links; without it only named.
         workshop: Where graders come from; by default the official ones.
 
     Returns:
@@ -128,6 +130,8 @@ def grade_all(
     if not scheduler and workshop is None:
         lacking(unsafe)  # before any thread starts
     jobs = _demand_numbers(jobs, seconds, scheduler)
+    if not BOOK.match(book):
+        raise UserError(f"--book must be an http(s) or file address or a path, got {book}")
     folder, out = Path(folder), Path(out)
     texts = read_solutions(Path(solutions))
     chosen = _demand_exercises(exercises, texts)
@@ -140,7 +144,7 @@ def grade_all(
         todo = batch.todo()
         if todo:
             batch.run(todo, _pool(workshop, jobs, scheduler, out))
-        return batch.finish(out, fresh=len(todo))
+        return batch.finish(out, book, fresh=len(todo))
 
 
 def _demand_numbers(jobs: int | None, seconds: float, scheduler: str) -> int:
@@ -313,7 +317,7 @@ class _Batch:
             grade = replace(grade, max_score=self.worth(grade.exercise))
         self.store.save(grade, self.key(job))
 
-    def finish(self, out: Path, fresh: int) -> Summary:
+    def finish(self, out: Path, book: str, fresh: int) -> Summary:
         """Settle copies, write the exports and count."""
         places, changes = self.settle()
 
@@ -324,7 +328,7 @@ class _Batch:
         grades = Grades(self.store, places, settled)
         summary = summarize(grades, fresh)
         texts = {name: self.texts[name] for name in summary.exercises if name in self.texts}
-        summary.written = [self.store.path, *write_exports(grades, out, texts)]
+        summary.written = [self.store.path, *write_exports(grades, out, texts, book)]
         return summary
 
     def settle(self) -> tuple[list[Place], dict[Place, Callable[[Grade], Grade]]]:
@@ -386,7 +390,9 @@ def summarize(grades: Sequence[Grade], fresh: int) -> Summary:
     return Summary(len(learners), len(grades), counts, fresh, mean, sorted(exercises - {""}))
 
 
-def write_exports(grades: Sequence[Grade], out: Path, solutions: Mapping[str, bytes]) -> list[Path]:
+def write_exports(
+    grades: Sequence[Grade], out: Path, solutions: Mapping[str, bytes], book: str = ""
+) -> list[Path]:
     """Write every export into the folder of results and return the files.
 
     Args:
@@ -394,6 +400,7 @@ def write_exports(grades: Sequence[Grade], out: Path, solutions: Mapping[str, by
         out: The folder.
         solutions: The instructor's notebooks of the exercises that occur; one that does not keep
             the layout is left out, as all that was handed in for it has failed.
+        book: Address of the rendered book.
     """
     import nbformat
 
@@ -406,4 +413,4 @@ def write_exports(grades: Sequence[Grade], out: Path, solutions: Mapping[str, by
             exercises[name] = exercise_from(nbformat.reads(text.decode(), 4), name)
         except (LayoutError, nbformat.reader.NotJSONError):
             continue
-    return write_all(grades, out, exercises)
+    return write_all(grades, out, exercises, book=book)

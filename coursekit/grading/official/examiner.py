@@ -13,6 +13,7 @@ import os
 import select
 import signal
 import socket
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -36,6 +37,7 @@ from coursekit.kernels.forkserver import Forked, ForkServer
 
 READY_SECONDS = 300.0
 END_SECONDS = 30.0
+AT_ONCE = 500  # names of modules in one message
 
 
 def serve(argument: dict[str, Any], fds: Sequence[int]) -> None:
@@ -66,7 +68,7 @@ class _Examiner:
         self.seconds: float = argument["seconds"]
         self.server = ForkServer.connect(argument["address"])
         self.rooms: dict[str, _Room] = {}
-        self.unready: dict[str, str] = {}
+        self.modules = set(sys.modules)
 
     def run(self) -> None:
         """Answer each job by a grade."""
@@ -142,6 +144,7 @@ class _Examiner:
             "cells": [[part.id, part.source] for part in sheet.setup],
             "memory": self.argument["memory"],
             "seconds": int(marker.total_seconds(self.seconds)) + 10,
+            "scratch": str(Path(self.argument["address"]).parent),
             "without": self.argument["without"],
         }
         with theirs:
@@ -153,11 +156,21 @@ class _Examiner:
             reply = _reply(ours, READY_SECONDS)
             if not reply.get("ready"):
                 raise UserError(reply.get("reason", "its zygote ended"))
+            self.settle(ours)
         except BaseException:
             ours.close()
             zygote.kill()
             raise
         self.rooms[name] = _Room(Desk(sheet, namespace, check.session, ours), zygote)
+
+    def settle(self, control: socket.socket) -> None:
+        """Have a zygote import what the rehearsal has imported here, and get ready to fork."""
+        modules = [name for name in list(sys.modules) if name not in self.modules]
+        parts = [modules[i : i + AT_ONCE] for i in range(0, len(modules), AT_ONCE)]
+        for request in (*({"do": "import", "modules": part} for part in parts), {"do": "settle"}):
+            control.send(json.dumps(request).encode())
+            if not _reply(control, READY_SECONDS).get("done"):
+                raise UserError("its zygote ended")
 
     def set_up(self, sheet: Sheet) -> dict[str, Any]:
         """Run the setup cells on the trusted side; learners' names become proxies."""
@@ -239,7 +252,7 @@ class _Examiner:
         control = self.rooms[name].desk.control
         try:
             control.send(json.dumps({"do": "end"}).encode())
-            if not _reply(control, END_SECONDS).get("ended"):
+            if not _reply(control, END_SECONDS).get("done"):
                 self.close(name)
         except OSError:
             self.close(name)

@@ -20,7 +20,7 @@ from markupsafe import Markup, escape
 
 from coursekit.grading.notebook import HEADING, Exercise
 from coursekit.grading.official.harmless import page
-from coursekit.grading.official.results import FAILED, REFUSED, CellGrade, Grade, TaskGrade
+from coursekit.grading.official.results import BOOK, FAILED, REFUSED, CellGrade, Grade, TaskGrade
 
 SHORT = 40  # characters of a displayed formula that fits a telephone
 MOST = 40  # messages of a cell, facts of a message and notes that are shown
@@ -216,7 +216,7 @@ def chapter_link(book: str, exercise: str) -> str:
     Raises:
         ValueError: If `book` has another scheme.
     """
-    if not re.match(r"(https?|file)://|[^:]*$", book):
+    if not BOOK.match(book):
         raise ValueError(f"book must be an http(s) or file address or a path, got {book!r}")
     return f"{book.rstrip('/')}/{exercise}.html"
 

@@ -12,6 +12,7 @@ import socket
 import struct
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -97,6 +98,7 @@ class Grader:
             "seconds": seconds,
             "without": without,
         }
+        self._log = Path(server.log)
         self._socket, theirs = socket.socketpair()
         with theirs:
             self._examiner: Forked = server.fork(
@@ -121,14 +123,16 @@ class Grader:
         try:
             send(self._socket, sent)
             answer = receive(self._socket)
-        except OSError as error:
-            raise GraderBroke(f"the examiner ended: {error}") from error
+        except OSError:
+            answer = None
         if answer is None:
-            raise GraderBroke("the examiner ended")
+            raise GraderBroke(f"the examiner ended; its log says: {last_line(self._log)}")
         return grade_from(answer)
 
     def close(self) -> None:
         """End the examiner, and the server if it was started here."""
+        with suppress(OSError):  # the other end may have gone first
+            self._socket.shutdown(socket.SHUT_RDWR)  # wakes a thread that waits for a grade
         self._socket.close()
         if not self._examiner.wait(10):
             self._examiner.kill()
@@ -152,6 +156,12 @@ def start_server() -> ForkServer:
     if sys.platform != "linux":
         raise UserError("official grading forks processes, which needs Linux: grade there")
     return ForkServer.private(warm=WARM, env=environment())
+
+
+def last_line(log: Path) -> str:
+    """Return the last line of a log, or that it is empty."""
+    text = log.read_text(errors="replace") if log.exists() else ""
+    return (text.strip().splitlines() or ["nothing"])[-1]
 
 
 def refused(job: Job, reason: str, exercise: str = "", points: float = 0.0) -> Grade:

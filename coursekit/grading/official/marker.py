@@ -343,4 +343,4 @@ def run_cell(part: Part, namespace: dict[str, Any]) -> None:
 def _compiled(name: str, source: str) -> CodeType:
     file = f"<cell {name}>"
     linecache.cache[file] = (len(source), None, source.splitlines(True), file)
-    return compile(source, file, "exec")
+    return compile(source, file, "exec", dont_inherit=True)

@@ -6,9 +6,11 @@ to a submission, there is one grade for it, and one of 0 points says why.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
+BOOK = re.compile(r"(https?|file)://|[^:]*$")  # where a book may lie: an address, or a path
 GRADED, REFUSED, FAILED = "graded", "refused", "failed"
 
 

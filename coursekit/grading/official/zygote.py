@@ -4,6 +4,8 @@ It runs the exercise's released setup cells once, inside of namespaces of its ow
 confined process for each request, so that a submission starts in milliseconds. It holds no answer,
 no hidden test and no other submission. Requests come from the examiner over one socket:
 
+    {"do": "import", "modules": [name, …]}           import what the solution's checks needed
+    {"do": "settle"}                                 get ready to fork
     {"do": "start"} with one end of a socket pair    fork a learner's process that serves it
     {"do": "end"}                                    kill every learner's process and reap it
 """
@@ -11,11 +13,13 @@ no hidden test and no other submission. Requests come from the examiner over one
 from __future__ import annotations
 
 import gc
+import importlib
 import json
 import os
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
@@ -37,7 +41,8 @@ def serve(argument: dict[str, Any], fds: Sequence[int]) -> None:
 
     Args:
         argument: `cells`, pairs of id and text; `without`, names of protections to leave out;
-            `memory`, bytes; `seconds`, processor time of one learner's process.
+            `memory`, bytes; `seconds`, processor time of one learner's process; `scratch`, the
+            folder in which each gets one of its own.
         fds: One: the socket to the examiner.
     """
     with socket.socket(fileno=fds[0]) as control:
@@ -69,6 +74,7 @@ class _Zygote:
         self.limits = sandbox.Limits(
             memory=argument["memory"], processor_seconds=argument["seconds"]
         )
+        self.scratch: str = argument["scratch"]
         self.readable = sandbox.readable_paths()
         self.namespace: dict[str, Any] = {"__name__": "__main__"}
         self.running: dict[int, str] = {}
@@ -81,10 +87,6 @@ class _Zygote:
             file = learner.cell_name(name)
             learner.remember(file, source)
             exec(learner.compiled(source, file), self.namespace)
-        warm_up()
-        gc.collect()
-        gc.freeze()
-        hugepages.collapse()
 
     def run(self) -> None:
         """Serve requests until the examiner closes its end."""
@@ -93,17 +95,23 @@ class _Zygote:
                 data, given, _, _ = socket.recv_fds(self.control, MOST, 1)
                 if not data:
                     return
-                if json.loads(data)["do"] == "start":
+                request = json.loads(data)
+                if request["do"] == "start":
                     self.start(given[0])
+                    continue
+                if request["do"] == "import":
+                    import_all(request["modules"])
+                elif request["do"] == "settle":
+                    settle()
                 else:
                     self.end()
-                    _reply(self.control, {"ended": True})
+                _reply(self.control, {"done": True})
         finally:
             self.end()
 
     def start(self, given: int) -> None:
         """Fork a learner's process that serves a socket."""
-        scratch = tempfile.mkdtemp(prefix="coursekit-learner-")
+        scratch = tempfile.mkdtemp(prefix="learner-", dir=self.scratch)
         child = os.fork()
         if child == 0:
             self._become_learner(given, scratch)
@@ -128,6 +136,23 @@ class _Zygote:
             os.waitpid(child, 0)
             remove(scratch)
         self.running.clear()
+
+
+def import_all(modules: list[str]) -> None:
+    """Import modules once for all learners; what cannot be imported alone is left to them."""
+    for name in modules:
+        try:
+            importlib.import_module(name)
+        except Exception as error:
+            print(f"not warm: {name}: {type(error).__name__}: {error}", file=sys.stderr)
+
+
+def settle() -> None:
+    """Make forks quick: everything used once, nothing to collect, memory in huge pages."""
+    warm_up()
+    gc.collect()
+    gc.freeze()
+    hugepages.collapse()
 
 
 def warm_up() -> None:
