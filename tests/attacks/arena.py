@@ -114,7 +114,8 @@ class Listener:
             for one in (*self.sockets, self.wake):
                 selector.register(one, selectors.EVENT_READ)
             while True:
-                for key, _ in selector.select():
+                ready = [key for key, _ in selector.select()]
+                for key in sorted(ready, key=lambda key: key.fileobj is self.wake):
                     if key.fileobj is self.wake:
                         return
                     self.heard.append(self.hear(key.fileobj))  # type: ignore[arg-type]

@@ -8,11 +8,13 @@ import json
 import os
 import re
 import sys
+import tempfile
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
-from arena import LIMIT, NOBODY, Result, fight, learner_of, words_of
-from catalog import ATTACKS
+from arena import LIMIT, NOBODY, Listener, Result, fight, learner_of, words_of
+from catalog import ATTACKS, PRELUDE, Kit
 from filelock import FileLock
 
 pytestmark = [
@@ -61,6 +63,21 @@ def test_an_attack_earns_what_its_code_is_worth(result, attack):
 def test_every_attack_has_a_name_of_its_own_and_says_what_it_tries():
     assert len({attack.name for attack in ATTACKS}) == len(ATTACKS) >= 60
     assert all(attack.tries for attack in ATTACKS)
+
+
+def test_a_success_would_be_noticed():
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        with Listener(f"{folder}/listener") as listener:
+            kit = Kit(Path(), {}, {"drop": folder, "port": listener.port}, "trial")
+            space = {}
+            exec(kit.filled(PRELUDE), space)
+            with pytest.raises(space["Tried"], match="TRIED trial: "):
+                space["tell"]()
+            space["search"]("here", "HIDDEN" + "-0123456789ab")
+            with pytest.raises(space["Tried"], match="TOOK trial: here"):
+                space["tell"]()
+        assert "HIDDEN" in Path(folder, "trial").read_text()
+        assert listener.heard[0].startswith("trial here")
 
 
 def test_neighbors_are_graded_as_without_attackers(result):
