@@ -135,8 +135,8 @@ def key(read: Mapping[str, str], options: Sequence[str], warm: Sequence[str]) ->
 
 def newest_files() -> list[tuple[str, int]]:
     """Return when coursekit and the folders of installed packages changed, in nanoseconds."""
-    package = Path(__file__).resolve().parents[1]
-    newest = [(str(package), max(path.stat().st_mtime_ns for path in package.rglob("*.py")))]
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    newest = [(package, newest_module(package))]
     folders = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
     if site.ENABLE_USER_SITE:
         folders.add(site.getusersitepackages())
@@ -144,6 +144,21 @@ def newest_files() -> list[tuple[str, int]]:
         if os.path.isdir(folder):
             newest.append((folder, os.stat(folder).st_mtime_ns))
     return newest
+
+
+def newest_module(package: str) -> int:
+    """Return when the newest module of a package changed, in nanoseconds; data does not count.
+
+    Args:
+        package: Folder of the package.
+    """
+    with os.scandir(package) as entries:
+        found = list(entries)
+    names = {entry.name for entry in found}
+    if "__init__.py" not in names:
+        return 0
+    times = [entry.stat().st_mtime_ns for entry in found if entry.name.endswith(".py")]
+    return max(*times, *(newest_module(entry.path) for entry in found if entry.is_dir()), 0)
 
 
 def resources() -> list[str]:
