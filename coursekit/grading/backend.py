@@ -239,7 +239,7 @@ def failure(error: BaseException) -> Failure:
 
 def _text(error: BaseException) -> str:
     try:
-        text = printable(_ADDRESS.sub("", str(error)))
+        text = printable(_ADDRESS.sub("", str(error)[:10_000]))
     except BaseException:  # __str__ is the learner's and may raise anything
         return "(its text cannot be shown)"
     return cut(text, 300)

@@ -29,6 +29,9 @@ from nbformat import NotebookNode
 from coursekit.errors import UserError
 
 SIZE_LIMIT = 20 * 2**20
+OLD_SIZE_LIMIT = 2 * 2**20  # converting an old notebook takes long
+MOST_CELLS = 2000
+MOST_MARKS = 50
 CELL_TYPES = ("code", "markdown", "raw")
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*/[a-z0-9][a-z0-9-]*")
 HEADING = re.compile(
@@ -122,22 +125,28 @@ def role(cell: NotebookNode) -> str:
     return "locked" if marks.get("locked") else "shown"
 
 
-def read_notebook(path: Path | str) -> NotebookNode:
+def read_notebook(path: Path | str, *, bare: bool = False) -> NotebookNode:
     """Read a notebook of any nbformat version since 3.
+
+    Args:
+        path: The file.
+        bare: Leave out what grading does not read; see `parse_notebook`.
 
     Raises:
         UserError: When the file is missing, unreadable, too large or no notebook; one line.
     """
     path = Path(path)
-    return parse_notebook(_read_bytes(path), path)
+    return parse_notebook(_read_bytes(path), path, bare=bare)
 
 
-def parse_notebook(content: bytes, path: Path | str) -> NotebookNode:
+def parse_notebook(content: bytes, path: Path | str, *, bare: bool = False) -> NotebookNode:
     """Read a notebook from what its file holds.
 
     Args:
         content: The bytes.
         path: What the file is called in messages.
+        bare: Keep of each cell only its kind, text and marks, as official grading does: outputs
+            and other metadata may be many millions of pieces.
 
     Raises:
         UserError: When it is no notebook; one line.
@@ -157,10 +166,11 @@ def parse_notebook(content: bytes, path: Path | str) -> NotebookNode:
             "file of an exercise"
         )
     try:
-        return _to_version_4(data)
-    except _Malformed as error:
+        return _to_version_4(_bared(data, len(content)) if bare else data)
+    except (_Malformed, RecursionError) as error:
+        reason = _first_line(error)
         raise UserError(
-            f"{path} is no notebook that Jupyter could open ({error}): save it again from "
+            f"{path} is no notebook that Jupyter could open ({reason}): save it again from "
             "JupyterLab, or copy the exercise afresh"
         ) from error
 
@@ -201,6 +211,40 @@ def _read_bytes(path: Path) -> bytes:
 
 class _Malformed(Exception):
     """What makes a JSON document no notebook."""
+
+
+def _bared(data: dict[str, Any], size: int) -> dict[str, Any]:
+    """Leave out of a stranger's notebook all that grading does not read.
+
+    Raises:
+        _Malformed: When it has too many cells, or is old and large.
+    """
+    if data["nbformat"] < 4 and size > OLD_SIZE_LIMIT:
+        raise _Malformed(f"nbformat {data['nbformat']} with more than {OLD_SIZE_LIMIT >> 20} MB")
+    cells = data.get("cells")
+    if data["nbformat"] < 4 or not isinstance(cells, list):
+        return data
+    if len(cells) > MOST_CELLS:
+        raise _Malformed(f"it has {len(cells):,} cells, more than {MOST_CELLS:,}")
+    about = {"metadata": _marks(data.get("metadata")), "nbformat": 4, "nbformat_minor": 5}
+    return about | {"cells": [_bare_cell(cell) if isinstance(cell, dict) else 0 for cell in cells]}
+
+
+def _bare_cell(cell: dict[str, Any]) -> dict[str, Any]:
+    kept = {key: cell[key] for key in ("cell_type", "source", "id") if key in cell}
+    return kept | {"metadata": _marks(cell.get("metadata", {}))}
+
+
+def _marks(metadata: Any) -> Any:
+    """Keep the marks of nbgrader and of the course, their plain values alone."""
+    if not isinstance(metadata, dict):
+        return metadata if metadata is None or isinstance(metadata, str | int | float) else 0
+    found = {key: metadata[key] for key in ("nbgrader", "coursekit") if key in metadata}
+    return {
+        key: {k: v for k, v in marks.items() if isinstance(v, str | int | float)}
+        for key, marks in found.items()
+        if isinstance(marks, dict) and len(marks) <= MOST_MARKS
+    }
 
 
 def _to_version_4(data: dict[str, Any]) -> NotebookNode:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 SMALL = 36  # arrays of up to so many elements are shown whole
+LEAVES = 80  # of a nested value so many parts are written
 DEEPEST = 20  # containers nested more deeply than this are refused
 
 # Taken once, before any cell of a learner runs: `tensor.detach` would look into the instance first.
@@ -198,19 +199,37 @@ def number(value: Any, beside: Any = None) -> str:
 
 
 def described(value: Any) -> str:
-    """Write a `plain` value compactly: small arrays whole, others by shape and first values."""
-    if isinstance(value, Array):
-        return _described_array(value)
-    if isinstance(value, str):
-        text = repr(value)
-        return text if len(text) <= 120 else f"{text[:100]}… ({len(value)} characters)"
-    if isinstance(value, (list, tuple)):
-        left, right = "[]" if isinstance(value, list) else "()"
-        return _joined([described(item) for item in value[:8]], len(value), left, right)
-    if isinstance(value, dict):
-        pairs = [f"{key!r}: {described(item)}" for key, item in list(value.items())[:8]]
-        return _joined(pairs, len(value), "{", "}")
-    return repr(value)
+    """Write a `plain` value compactly: small arrays whole, others by shape and first values.
+
+    Of nested containers so many leaves are written as make a message, the others as dots.
+    """
+    left = LEAVES
+
+    def told(item: Any) -> str:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            return "…"
+        if isinstance(item, Array):
+            return _described_array(item)
+        if isinstance(item, str):
+            text = repr(item[:150])
+            whole = len(item) <= 150 and len(text) <= 120
+            return text if whole else f"{text[:100]}… ({len(item)} characters)"
+        if isinstance(item, (list, tuple)):
+            ends = "[]" if isinstance(item, list) else "()"
+            return _joined([told(part) for part in item[:8]], len(item), *ends)
+        if isinstance(item, dict):
+            pairs = [f"{_told_key(key)}: {told(item[key])}" for key in list(item)[:8]]
+            return _joined(pairs, len(item), "{", "}")
+        return repr(item)
+
+    return told(value)
+
+
+def _told_key(key: Any) -> str:
+    text = repr(key)
+    return text if len(text) <= 120 else f"{text[:100]}…"
 
 
 def _described_array(array: Array) -> str:

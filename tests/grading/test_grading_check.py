@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from coursekit.grading import check
+from coursekit.grading.values import described, plain
 
 ROWS = torch.tensor([[1.0, 2.0, 4.0], [3.0, 3.5, 4.0]])
 DOUBLES = ROWS.double()
@@ -599,3 +600,12 @@ def test_checks_stand_between_task_and_points():
         check.points()
     with pytest.raises(ValueError, match="points must be positive"):
         check.task("softmax", points=0)
+
+
+def test_what_nests_widely_is_described_in_few_words():
+    def nested(depth: int) -> list:
+        return [nested(depth - 1) for _ in range(8)] if depth else [torch.ones(6, 6)]
+
+    text = described(plain(nested(5)))
+    assert len(text) < 20_000
+    assert "…" in text

@@ -6,6 +6,7 @@ import os
 import nbformat
 import pytest
 from conftest import NAME
+from nbformat import NotebookNode
 
 from coursekit.errors import UserError
 from coursekit.grading import notebook as notebooks
@@ -15,6 +16,7 @@ from coursekit.grading.notebook import (
     END_SOLUTION,
     LayoutError,
     notebook_text,
+    parse_notebook,
     read_exercise,
     read_notebook,
     solution_paths,
@@ -220,3 +222,45 @@ def test_stored_outputs_must_be_clean_and_compared(course):
         "at most one in ten",
     ):
         assert says in found
+
+
+def bare(cells: list, **more) -> NotebookNode:
+    data = {"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": cells, **more}
+    return parse_notebook(json.dumps(data).encode(), "a.ipynb", bare=True)
+
+
+def test_a_bare_notebook_keeps_texts_and_marks_alone():
+    marks = {"nbgrader": {"grade_id": "a", "solution": True, "deep": [[]]}, "tags": ["x"]}
+    cell = {"cell_type": "code", "id": "a", "source": ["x = 1\n", "y"], "metadata": marks}
+    found = bare([cell | {"outputs": [{"output_type": "stream"}] * 9, "execution_count": 3}])
+    assert found.cells == [
+        {
+            "cell_type": "code",
+            "id": "a",
+            "source": "x = 1\ny",
+            "metadata": {"nbgrader": {"grade_id": "a", "solution": True}},
+            "outputs": [],
+            "execution_count": None,
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cells", "says"),
+    [
+        ([{"cell_type": "code"}] * 2001, "2,001 cells, more than 2,000"),
+        ([7], "cell 1 is neither code nor text"),
+        ([{"cell_type": "code", "metadata": [[]]}], "the metadata of cell 1 are no mapping"),
+        ({}, "it has no list of cells"),
+    ],
+)
+def test_a_bare_notebook_that_is_none_is_refused(cells, says):
+    with pytest.raises(UserError, match=says):
+        bare(cells)
+
+
+def test_json_that_nests_deeper_than_python_does_is_refused():
+    deep = '{"nbformat": 4, "metadata": ' + '{"a":' * 900 + "1" + "}" * 900 + ', "cells": []}'
+    with pytest.raises(UserError, match="no notebook that Jupyter could open"):
+        parse_notebook(deep.encode(), "a.ipynb")
+    assert parse_notebook(deep.encode(), "a.ipynb", bare=True).cells == []

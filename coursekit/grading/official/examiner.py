@@ -219,22 +219,26 @@ class _Examiner:
             desks = {name: room.desk for name, room in self.rooms.items()}
             marker.become(writing, job, desks, self.known, self.seconds)
         os.close(writing)
+        seconds = marker.total_seconds(self.seconds) + END_SECONDS
         try:
-            data = self.listen(reading, marker.total_seconds(self.seconds) + END_SECONDS)
+            data = self.listen(reading, seconds)
         finally:
             os.close(reading)
             os.kill(child, signal.SIGKILL)
             _, status = os.waitpid(child, 0)
         for name in list(self.rooms):
             self.clear(name)
+        if data is None:
+            return vars(refused(job, f"it could not be marked within {seconds:g} s",
+                                points=self.points(job.exercise)))  # fmt: skip
         if not data:
             code = os.waitstatus_to_exitcode(status)
             return vars(failed(job, f"its marker ended without a word (code {code})"))
         said = json.loads(data)
         return Needs(said["needs"]) if "needs" in said else said
 
-    def listen(self, reading: int, seconds: float) -> bytes:
-        """Read what the marker writes; nothing when it is late or the grader has gone."""
+    def listen(self, reading: int, seconds: float) -> bytes | None:
+        """Read what the marker writes; None when it is late."""
         data, deadline = bytearray(), time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             ready, _, _ = select.select([reading, self.grader.fileno()], [], [], left)
@@ -245,7 +249,7 @@ class _Examiner:
                 if not piece:
                     return bytes(data)
                 data += piece
-        return b""
+        return None
 
     def clear(self, name: str) -> None:
         """Have the zygote end its learners' processes; one that does not answer is replaced."""

@@ -40,6 +40,8 @@ from coursekit.grading.session import Session
 
 MEMORY = 6 << 30
 ANSWER_BYTES = 200_000
+REPLY_BYTES = 32 << 20  # that a function may return; conditions of checks work on it
+FACT_CHARACTERS = 4000
 CELLS_AT_LIMIT = 6  # so many times the limit of one cell is what a submission may take in all
 
 
@@ -127,9 +129,9 @@ def mark(
     points = desks[job.exercise].sheet.points if job.exercise in desks else 0.0
     try:
         if job.content is None:
-            notebook = read_notebook(job.path)
+            notebook = read_notebook(job.path, bare=True)
         else:
-            notebook = parse_notebook(job.content, job.file)
+            notebook = parse_notebook(job.content, job.file, bare=True)
     except UserError as error:
         return refused(job, str(error).replace(job.path or job.file, job.file), points=points)
     except MemoryError:
@@ -228,12 +230,9 @@ class _Marking:
         with theirs:
             request = [json.dumps({"do": "start"}).encode()]
             socket.send_fds(self.desk.control, request, [theirs.fileno()])
-        self.backend = RemoteBackend(Channel(ours), min(self.seconds, self.left()))
+        self.backend = RemoteBackend(Channel(ours), self.seconds, REPLY_BYTES)
+        self.backend.deadline = self.deadline
         check.session.backend = self.backend
-
-    def left(self) -> float:
-        """Return the seconds that this submission may still take."""
-        return max(self.deadline - time.monotonic(), 0.1)
 
     def answer(self, part: Part, position: int) -> None:
         """Run a task's answer; one that fails is replaced by the empty one."""
@@ -251,7 +250,7 @@ class _Marking:
 
     def run_cell(self, name: str, source: str) -> Failure | None:
         """Run a cell in the learner's process, within what time is left."""
-        return self.backend.run_cell(name, source, min(self.seconds, self.left()))
+        return self.backend.run_cell(name, source)
 
     def alive(self) -> bool:
         """Whether the learner's process still serves."""
@@ -300,10 +299,10 @@ class _Marking:
         if self.late(part.task):
             return
         cell = self.cells[part.task, part.role == "hidden"]
-        self.backend.seconds = min(self.seconds, self.left())
 
         def show(message: Message) -> None:
-            cell.said.append(Said(message.status, message.title, message.kind, list(message.facts)))
+            facts = [(label, shortened(text)) for label, text in message.facts]
+            cell.said.append(Said(message.status, shortened(message.title), message.kind, facts))
 
         check.session.show = show
         results = len(check.session.results)
@@ -323,6 +322,11 @@ DEATHS = {
     "TimeLimit": "it took too long and was stopped (an endless loop?)",
     "Died": "it ended its process (os._exit, a crash, or out of memory?)",
 }
+
+
+def shortened(text: str) -> str:
+    """Bound what a message may add to the store."""
+    return text if len(text) <= FACT_CHARACTERS else f"{text[: FACT_CHARACTERS - 1]}…"
 
 
 def explained(failure: Failure) -> str:

@@ -10,6 +10,7 @@ cannot be read, it is not asked again.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -20,6 +21,7 @@ from coursekit.grading.backend import Failure, Outcome, cut
 from coursekit.grading.official.wire import MOST_BYTES, Channel, Closed, Malformed, TooLate
 from coursekit.grading.values import copied
 
+LEAST_SECONDS = 0.01
 TIME_LIMIT, DIED = "TimeLimit", "Died"
 _LINES = 10_000_000
 
@@ -73,6 +75,7 @@ class RemoteBackend:
 
     Attributes:
         seconds: How long a call may take.
+        deadline: When the last call must have ended, by `time.monotonic`.
         dead: Why the learner's process answers no more: "" while it does, "TimeLimit" or "Died".
     """
 
@@ -91,7 +94,7 @@ class RemoteBackend:
             raise ValueError(f"seconds must be positive and finite, got {seconds}")
         self._channel, self.seconds, self._most = channel, seconds, most
         self._end: Failure | None = None
-        self.dead = ""
+        self.deadline, self.dead = math.inf, ""
 
     def run_cell(self, id: str, source: str, seconds: float | None = None) -> Failure | None:
         """Run a cell of the learner's.
@@ -147,7 +150,8 @@ class RemoteBackend:
         """Send a request and read the reply; a process that fails at it is given up."""
         if self._end is not None:
             return Outcome(error=self._end)
-        seconds = self.seconds if seconds is None else seconds
+        left = max(self.deadline - time.monotonic(), LEAST_SECONDS)
+        seconds = min(self.seconds if seconds is None else seconds, left)
         try:
             reply, results = self._channel.exchange(header, values, seconds, self._most)
             return _outcome(reply, results)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 from nbformat import NotebookNode
 
@@ -120,7 +121,7 @@ class Answer:
     touched: bool
     reason: str = ""
 
-    @property
+    @cached_property
     def uses(self) -> set[str]:
         """Names that the text reads and does not bind; empty when it cannot be parsed."""
         return _names(used, self.source)
