@@ -30,7 +30,8 @@ def kernel(kernel_runtime, monkeypatch):
     started = []
 
     def make(provisioner=FORKED, env=None, **options):
-        started.append(Kernel(provisioner, env=environment(**env or {}), **options))
+        changes = {"TMPDIR": str(kernel_runtime), **(env or {})}
+        started.append(Kernel(provisioner, env=environment(**changes), **options))
         return started[-1]
 
     yield make

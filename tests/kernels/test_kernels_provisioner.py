@@ -246,7 +246,11 @@ time.sleep(100)
 @needs_fork
 @pytest.mark.slow
 def test_a_kernel_ends_with_its_client(kernel_runtime):
-    env = environment(XDG_RUNTIME_DIR=str(kernel_runtime), JUPYTER_DEFAULT_PROVISIONER_NAME=FORKED)
+    env = environment(
+        XDG_RUNTIME_DIR=str(kernel_runtime),
+        TMPDIR=str(kernel_runtime),
+        JUPYTER_DEFAULT_PROVISIONER_NAME=FORKED,
+    )
     client = subprocess.Popen([sys.executable, "-c", CLIENT], env=env, stdout=subprocess.PIPE)
     pid, kind = client.stdout.readline().decode().split()
     process = psutil.Process(int(pid))
