@@ -13,9 +13,8 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 
-import nbformat
-
 from coursekit.grading.cells import called_check, defined, parsed, touches, used
+from coursekit.grading.lean import nbformat
 from coursekit.grading.notebook import (
     BEGIN_HIDDEN,
     BEGIN_SOLUTION,

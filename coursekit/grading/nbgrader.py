@@ -16,13 +16,14 @@ from __future__ import annotations
 from copy import deepcopy
 from pathlib import Path
 
-from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell, new_notebook
 
 from coursekit.errors import UserError
 from coursekit.grading.layout import validate
+from coursekit.grading.lean import NotebookNode
 from coursekit.grading.notebook import (
     Exercise,
+    assignment_name,
     notebook_text,
     read_exercise,
     solution_paths,
@@ -84,11 +85,6 @@ which keeps the two apart and writes `grades/nbgrader.csv` with the columns of `
 |---|---|---|
 {rows}
 """
-
-
-def assignment_name(exercise: str) -> str:
-    """Return the assignment that an exercise, "part/name", becomes: "part-name"."""
-    return exercise.replace("/", "-")
 
 
 def source_notebook(exercise: Exercise) -> NotebookNode:

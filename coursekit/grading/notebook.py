@@ -23,14 +23,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import nbformat
-from nbformat import NotebookNode
-
 from coursekit.errors import UserError
+from coursekit.grading.lean import NotebookNode, nbformat
 
 SIZE_LIMIT = 20 * 2**20
 OLD_SIZE_LIMIT = 2 * 2**20  # converting an old notebook takes long
-MOST_CELLS = 2000
+MOST_CELLS = 100_000
 MOST_MARKS = 50
 CELL_TYPES = ("code", "markdown", "raw")
 NAME = re.compile(r"[a-z0-9][a-z0-9-]*/[a-z0-9][a-z0-9-]*")
@@ -226,7 +224,7 @@ def _bared(data: dict[str, Any], size: int) -> dict[str, Any]:
         return data
     if len(cells) > MOST_CELLS:
         raise _Malformed(f"it has {len(cells):,} cells, more than {MOST_CELLS:,}")
-    about = {"metadata": _marks(data.get("metadata")), "nbformat": 4, "nbformat_minor": 5}
+    about = {"metadata": _marks(data.get("metadata")), "nbformat": data["nbformat"]}
     return about | {"cells": [_bare_cell(cell) if isinstance(cell, dict) else 0 for cell in cells]}
 
 
@@ -333,6 +331,11 @@ def exercise_name(notebook: NotebookNode) -> str:
     ours = notebook.metadata.get("coursekit", {})
     name = ours.get("exercise") if isinstance(ours, dict) else None
     return name if isinstance(name, str) and NAME.fullmatch(name) else ""
+
+
+def assignment_name(exercise: str) -> str:
+    """Return the assignment that an exercise, "part/name", becomes in nbgrader: "part-name"."""
+    return exercise.replace("/", "-")
 
 
 def solution_paths(root: Path, names: list[str] | None = None) -> list[Path]:

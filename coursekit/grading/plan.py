@@ -14,9 +14,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from nbformat import NotebookNode
-
 from coursekit.grading.layout import defined, used
+from coursekit.grading.lean import NotebookNode
 from coursekit.grading.notebook import BEGIN_HIDDEN, Exercise, grade_id, role
 from coursekit.grading.release import cell_id, released_source
 

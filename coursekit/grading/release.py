@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nbformat import NotebookNode
-
 from coursekit.errors import UserError
+from coursekit.grading.lean import NotebookNode
 from coursekit.grading.notebook import (
     BEGIN_HIDDEN,
     BEGIN_SOLUTION,

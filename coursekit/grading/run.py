@@ -13,10 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nbformat import NotebookNode
-
 from coursekit.errors import UserError
 from coursekit.grading.kernel import Kernel
+from coursekit.grading.lean import NotebookNode
 from coursekit.grading.notebook import NAME, exercise_name, read_notebook
 from coursekit.grading.plan import key_of, make_plan
 from coursekit.grading.runner import Result, Runner

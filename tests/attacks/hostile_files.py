@@ -56,7 +56,7 @@ _file("nested_metadata", "Nest metadata a hundred thousand deep around right ans
       b"]" * 100_000 + b', "nbformat":', 1))  # fmt: skip
 _file("moderate_nesting", "Nest metadata 900 deep, below the limit of a JSON parser.",
       lambda kit: written(right(kit)).replace(b'"nbformat":', b'"x": ' + b"[" * 900 +
-      b"]" * 900 + b', "nbformat":', 1))  # fmt: skip
+      b"]" * 900 + b', "nbformat":', 1), "", RIGHT)  # fmt: skip
 _file("endless_number", "Give the format by a number of a million digits.",
       lambda kit: written(right(kit)).replace(b'"nbformat": 4',
                                               b'"nbformat": ' + b"9" * 10**6))  # fmt: skip

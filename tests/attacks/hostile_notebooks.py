@@ -235,9 +235,9 @@ def odd_ids(kit: Kit) -> bytes:
     return raw(right(kit), change)
 
 
-@attack(shows="is missing|no text|notebook")
+@attack(honest=20.0, shows="passed")
 def grade_ids_of_other_types(kit: Kit) -> bytes:
-    """Give grade_ids that are lists, numbers and mappings."""
+    """Give grade_ids that are lists, numbers and mappings; the cells' ids still tell them."""
 
     def change(data: dict) -> None:
         for number, cell in enumerate(data["cells"]):

@@ -32,10 +32,11 @@ from pathlib import Path
 from layered import environment
 from torch_exercise import NAME
 
-from coursekit.grading.nbgrader import assignment_name, export
+from coursekit.grading.nbgrader import export
 from coursekit.grading.notebook import (
     BEGIN_HIDDEN,
     END_HIDDEN,
+    assignment_name,
     grade_id,
     notebook_text,
     read_exercise,

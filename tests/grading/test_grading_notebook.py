@@ -248,7 +248,7 @@ def test_a_bare_notebook_keeps_texts_and_marks_alone():
 @pytest.mark.parametrize(
     ("cells", "says"),
     [
-        ([{"cell_type": "code"}] * 2001, "2,001 cells, more than 2,000"),
+        ([{}] * 100_001, "100,001 cells, more than 100,000"),
         ([7], "cell 1 is neither code nor text"),
         ([{"cell_type": "code", "metadata": [[]]}], "the metadata of cell 1 are no mapping"),
         ({}, "it has no list of cells"),

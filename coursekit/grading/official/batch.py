@@ -402,8 +402,7 @@ def write_exports(
             the layout is left out, as all that was handed in for it has failed.
         book: Address of the rendered book.
     """
-    import nbformat
-
+    from coursekit.grading.lean import nbformat
     from coursekit.grading.notebook import LayoutError, exercise_from
     from coursekit.grading.official.exports import write_all
 

@@ -20,10 +20,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import nbformat
-
 from coursekit.errors import UserError
 from coursekit.grading import check
+from coursekit.grading.lean import nbformat
 from coursekit.grading.notebook import NAME, Exercise, exercise_from, read_exercise
 from coursekit.grading.official import marker
 from coursekit.grading.official.grader import failed, receive, refused, send

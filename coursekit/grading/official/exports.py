@@ -41,7 +41,7 @@ from pathlib import Path
 from typing import Any
 
 from coursekit.errors import UserError
-from coursekit.grading.notebook import Exercise
+from coursekit.grading.notebook import Exercise, assignment_name
 from coursekit.grading.official import similarity
 from coursekit.grading.official.feedback import (
     ExerciseText,
@@ -248,7 +248,7 @@ def nbgrader_rows(
             if status == FAILED:
                 continue
             numbers = [str(float(figure(x))) for x in (score, 0.0, score, points)]
-            yield [cell(exercise), "", "", cell(learner), "", "", "", *numbers]
+            yield [cell(assignment_name(exercise)), "", "", cell(learner), "", "", "", *numbers]
 
 
 def canvas_table(

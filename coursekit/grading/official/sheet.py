@@ -12,9 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
-from nbformat import NotebookNode
-
 from coursekit.grading.layout import defined, used
+from coursekit.grading.lean import NotebookNode
 from coursekit.grading.notebook import Exercise, Task, grade_id, role
 from coursekit.grading.plan import alike
 from coursekit.grading.release import cell_id, released_source
