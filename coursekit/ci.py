@@ -14,6 +14,7 @@ NBVAL = [
     "-m", "pytest", "--nbval", "--nbval-current-env", "--nbval-cell-timeout", "120",
     "-n", "2", "--dist", "loadfile", "-q", "solutions",
 ]  # fmt: skip
+FORKED = {"JUPYTER_DEFAULT_PROVISIONER_NAME": "coursekit-forked"}
 
 
 @dataclass(frozen=True)
@@ -64,11 +65,11 @@ def steps() -> list[Step]:
             quick=True,
         ),
         Step("slow tests", [python, "-m", "pytest", "-q", "-n", "2", "-m", "slow", "tests"]),
-        Step("solutions reproduce", [python, *NBVAL]),
+        Step("solutions reproduce", [python, *NBVAL], environment=FORKED),
         Step(
             "solutions reproduce on a plain processor",
             [python, *NBVAL],
-            environment={"ATEN_CPU_CAPABILITY": "default"},
+            environment={**FORKED, "ATEN_CPU_CAPABILITY": "default"},
         ),
         Step("book", [script("coursekit"), "book"]),
         Step("browser", [python, "-m", "pytest", "-q", "-m", "browser", "tests/browser"]),

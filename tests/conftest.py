@@ -1,6 +1,11 @@
 """What tests of several rooms share."""
 
+import os
+
 import pytest
+
+# Servers of kernels that tests start end soon after them; seconds.
+os.environ.setdefault("COURSEKIT_KERNEL_SERVER_IDLE", "20")
 
 
 class TwoProcesses:
