@@ -462,7 +462,7 @@ def test_what_a_release_recorded_is_enough(tmp_path, exercise):
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "out").write_text("a file")
-    with pytest.raises(UserError, match=r"cannot be written .*: give a folder that you may write"):
+    with pytest.raises(UserError, match=r"cannot be written .*: make its folder writable"):
         write_all([full("anna")], tmp_path / "out", {})
 
 

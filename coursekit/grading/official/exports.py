@@ -33,15 +33,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from coursekit.errors import UserError
-from coursekit.grading.notebook import Exercise, assignment_name
+from coursekit.grading.notebook import Exercise, assignment_name, write_pieces
 from coursekit.grading.official import similarity
 from coursekit.grading.official.feedback import (
     ExerciseText,
@@ -155,26 +153,12 @@ def _folders(learners: set[str]) -> dict[str, str]:
 
 
 def _stream(path: Path, pieces: Iterable[str]) -> Path:
-    """Write a file piece by piece, so that it need not fit into memory; whole or not at all.
+    """Write a file.
 
-    It is not forced to the disk, which takes 5 ms a file and would be most of the time: after a
-    loss of power the same call writes it again from the grades, which are.
+    It is not forced to the disk, which would be most of the time: after a loss of power the same
+    call writes it again from the grades, which are.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-                file.writelines(pieces)
-            os.chmod(scratch, 0o644)
-            os.replace(scratch, path)
-        except BaseException:
-            Path(scratch).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be written ({error.strerror}): give a folder that you may write"
-        ) from error
+    write_pieces(path, pieces, durable=False)
     return path
 
 
