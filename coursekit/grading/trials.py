@@ -1,9 +1,8 @@
 """Run cells of an exercise in a plain namespace, and try out other answers in copies of it.
 
-:func:`in_worker` starts a fresh interpreter with one thread, so that nothing of the caller leaks
-into a proof. In there a :class:`Bench` executes cells in order; :meth:`Bench.try_out` forks, so
-that a trial starts from the state reached so far in milliseconds and leaves no trace. Where forking
-is not safe (anywhere but Linux) a trial repeats the earlier cells in an interpreter of its own.
+A :class:`Bench` executes cells in order; :meth:`Bench.try_out` forks, so that a trial starts from
+the state reached so far in milliseconds and leaves no trace. Where forking is not safe (anywhere
+but Linux) a trial repeats the earlier cells in an interpreter of its own.
 """
 
 from __future__ import annotations
@@ -11,33 +10,42 @@ from __future__ import annotations
 import ast
 import builtins
 import contextlib
-import importlib
+import gc
+import hashlib
 import io
 import json
 import os
-import select
+import random
 import signal
-import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-CAN_FORK = sys.platform == "linux"
-ENVIRONMENT = {
-    "COURSEKIT_PROGRESS": "0",
-    "MKL_NUM_THREADS": "1",
-    "MPLBACKEND": "Agg",
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "PYTHONHASHSEED": "0",
-}
-TIME_LIMIT, DIED = "TimeLimit", "Died"
+from coursekit.grading.workers import (
+    DIED,
+    ENVIRONMENT,
+    TIME_LIMIT,
+    WorkerFailed,
+    in_worker,
+    read_lines,
+)
 
-_running: set[subprocess.Popen] = set()
+__all__ = [
+    "DIED",
+    "ENVIRONMENT",
+    "TIME_LIMIT",
+    "Bench",
+    "Outcome",
+    "References",
+    "Step",
+    "WorkerFailed",
+    "begin_afresh",
+    "in_worker",
+]
+
+CAN_FORK = sys.platform == "linux"
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,8 @@ class Outcome:
         value: The number that the cell ends in, if it ends in one.
         results: What ``check.points()`` recorded, as mappings.
         observed: ``[hidden, call, case, encoded output]`` for each call of a learner's function.
+        verdicts: For each check and each of its cases ``[encoded output, encoded expected output
+            or None, whether they differ]``.
         stderr: What was written to standard error.
     """
 
@@ -68,15 +78,95 @@ class Outcome:
     value: float | None = None
     results: list[dict[str, Any]] = field(default_factory=list)
     observed: list[tuple[bool, int, int, Any]] = field(default_factory=list)
+    verdicts: list[list[tuple[Any, Any, bool]]] = field(default_factory=list)
     stderr: str = ""
 
 
-class Bench:
-    """A namespace in which the cells of one exercise run one after the other."""
+class References:
+    """What the references of checks return, kept so that each is computed once for all variants.
+
+    A result belongs to the place of its check, which is the number in the cell, and to the content
+    of the case. References have to be independent of the learner's answers: what one returned
+    before there were any is compared with what it returns among the solution's.
+
+    Attributes:
+        recall: Whether to return what is known instead of calling references.
+        unstable: (task, hidden, number of the check) where a reference has changed its mind.
+    """
 
     def __init__(self) -> None:
+        self.recall = False
+        self.unstable: list[tuple[str, bool, int]] = []
+        self._known: dict[tuple[str, bool, int, str], Any] = {}
+
+    def __call__(self, reference: Callable[..., Any], case: tuple[Any, ...]) -> Any:
+        """Stand in for ``coursekit.grading.judging.referred``."""
+        from coursekit.grading import check, judging
+        from coursekit.grading.compare import encode, same
+
+        cell = check.session.cell
+        place = (cell.task, cell.hidden, len(cell.calls))
+        key = (*place, fingerprint(case))
+        if self.recall and key in self._known:
+            return self._known[key]
+        value = judging.referred(reference, case)
+        if key in self._known and not same(encode(self._known[key]), encode(value)):
+            self.unstable.append(place)
+        self._known[key] = value
+        return value
+
+    @contextlib.contextmanager
+    def standing_in(self) -> Iterator[None]:
+        """Let checks ask this object instead of calling their references."""
+        from coursekit.grading import check
+
+        before = vars(check)["referred"]
+        vars(check)["referred"] = self
+        try:
+            yield
+        finally:
+            vars(check)["referred"] = before
+
+
+def fingerprint(case: Any) -> str:
+    """Return a digest of plain data: kinds, formats, shapes and every bit of the values."""
+    from coursekit.grading.values import Array, plain
+
+    digest = hashlib.blake2b(digest_size=16)
+
+    def feed(value: Any) -> None:
+        if isinstance(value, Array):
+            head = (value.dtype, value.source, value.shape)
+            digest.update(repr(head).encode())
+            kind = value.values.dtype.kind
+            digest.update(repr(value.values).encode() if kind == "O" else value.values.tobytes())
+        elif isinstance(value, dict):
+            digest.update(f"dict {len(value)}".encode())
+            for key, item in value.items():
+                digest.update(repr(key).encode())
+                feed(item)
+        elif isinstance(value, list | tuple):
+            digest.update(f"list {len(value)}".encode())
+            for item in value:
+                feed(item)
+        else:
+            digest.update(repr(value).encode())
+
+    feed(plain(case))
+    return digest.hexdigest()
+
+
+class Bench:
+    """A namespace in which the cells of one exercise run one after the other.
+
+    Args:
+        references: Keeps what references return; None calls them each time.
+    """
+
+    def __init__(self, references: References | None = None) -> None:
         self.namespace: dict[str, Any] = {"__name__": "__main__", "__builtins__": builtins}
         self.history: list[Step] = []
+        self.references = references
 
     def run(self, steps: list[Step]) -> list[Outcome]:
         """Execute cells here; an error ends its own cell, not the others."""
@@ -89,12 +179,17 @@ class Bench:
         outcome = Outcome(step.id)
         errors = io.StringIO()
         before = list(map(id, check.session.results))
+        cell_before = check.session._cell
 
         def observe(task: str, hidden: bool, call: int, case: int, encoded: dict) -> None:
             outcome.observed.append((hidden, call, case, encoded))
 
         check.session.observer = observe
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(errors):
+        with contextlib.ExitStack() as around:
+            around.enter_context(contextlib.redirect_stdout(io.StringIO()))
+            around.enter_context(contextlib.redirect_stderr(errors))
+            if self.references is not None:
+                around.enter_context(self.references.standing_in())
             try:
                 value = _execute_cell(step, self.namespace)
             except BaseException as error:
@@ -104,17 +199,19 @@ class Bench:
                 outcome.value = float(value) if is_number else None
         outcome.stderr = errors.getvalue()[:2000]
         outcome.results = [asdict(r) for r in check.session.results if id(r) not in before]
+        if check.session._cell is not cell_before:
+            outcome.verdicts = [
+                [(v.observed, v.expected, v.difference is not None) for v in call]
+                for call in check.session.cell.calls
+            ]
         return outcome
 
-    def try_out(
-        self, steps: list[Step], seconds: float, known: dict | None = None
-    ) -> list[Outcome]:
+    def try_out(self, steps: list[Step], seconds: float) -> list[Outcome]:
         """Execute cells in a copy of this namespace.
 
         Args:
             steps: The cells.
             seconds: How long all of them may take together.
-            known: Known mistakes that checks shall name.
 
         Returns:
             One outcome for each cell; the cell that died or was cut short says so and is the last.
@@ -124,25 +221,24 @@ class Bench:
                 argument = {
                     "history": [asdict(step) for step in self.history],
                     "steps": [asdict(step) for step in steps],
-                    "known": known,
                 }
                 return [Outcome(**x) for x in in_worker(replay, argument, Path.cwd(), seconds * 2)]
-            return self._forked(steps, seconds, known)
+            return self._forked(steps, seconds)
         except WorkerFailed as error:
             return [Outcome(steps[0].id, error.kind, str(error))]
 
-    def _forked(self, steps: list[Step], seconds: float, known: dict | None) -> list[Outcome]:
+    def _forked(self, steps: list[Step], seconds: float) -> list[Outcome]:
         reading, writing = os.pipe()
         child = os.fork()
         if child == 0:
             os.close(reading)
             try:
                 with os.fdopen(writing, "wb") as pipe:
-                    self._report(steps, known, pipe)
+                    self._report(steps, pipe)
             finally:
                 os._exit(0)
         os.close(writing)
-        lines, ended = _read_until(reading, time.monotonic() + seconds)
+        lines, ended = read_lines(reading, seconds)
         if not ended:
             os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
@@ -153,14 +249,34 @@ class Bench:
             outcomes.append(Outcome(steps[len(outcomes)].id, kind, text))
         return outcomes
 
-    def _report(self, steps: list[Step], known: dict | None, pipe: io.BufferedWriter) -> None:
-        from coursekit.grading import check
-
-        if known is not None:
-            check.session.known = known
+    def _report(self, steps: list[Step], pipe: io.BufferedWriter) -> None:
+        gc.freeze()  # a collection would touch, and so copy, all objects shared with the parent
+        if self.references is not None:
+            self.references.recall = True
         for step in steps:
-            pipe.write(json.dumps(asdict(self._execute(step))).encode() + b"\n")
+            pipe.write(json.dumps(vars(self._execute(step))).encode() + b"\n")
             pipe.flush()
+
+
+def begin_afresh() -> None:
+    """Undo what running an exercise leaves behind in its process besides its names.
+
+    That is the state of the checks, figures, random generators and the default format of torch.
+    Modules stay imported.
+    """
+    import numpy as np
+    import torch
+
+    from coursekit.grading import check
+
+    check.reset()
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002
+    torch.manual_seed(torch.Generator().initial_seed())  # that of a fresh interpreter
+    torch.set_default_dtype(torch.float32)
+    torch.set_grad_enabled(True)
 
 
 def _execute_cell(step: Step, namespace: dict[str, Any]) -> Any:
@@ -175,106 +291,8 @@ def _execute_cell(step: Step, namespace: dict[str, Any]) -> Any:
     return eval(compile(ast.Expression(last.value), step.id, "eval"), namespace)
 
 
-def _read_until(reading: int, deadline: float) -> tuple[list[bytes], bool]:
-    """Read whole lines until the other end closes; returns them and whether it did in time."""
-    data = bytearray()
-    try:
-        while True:
-            left = deadline - time.monotonic()
-            if left <= 0 or not select.select([reading], [], [], left)[0]:
-                return bytes(data).split(b"\n")[:-1], False
-            chunk = os.read(reading, 1 << 16)
-            if not chunk:
-                return bytes(data).split(b"\n")[:-1], True
-            data += chunk
-    finally:
-        os.close(reading)
-
-
-class WorkerFailed(Exception):
-    """A worker that ended without an answer; ``kind`` is "Died" or "TimeLimit"."""
-
-    def __init__(self, kind: str, text: str):
-        self.kind = kind
-        super().__init__(text)
-
-
-def in_worker(function: Callable[[Any], Any], argument: Any, folder: Path, seconds: float) -> Any:
-    """Call a module's function in a fresh interpreter.
-
-    Args:
-        function: A public function of a module; takes and returns what JSON can hold.
-        argument: What to call it with.
-        folder: The working directory.
-        seconds: How long it may take.
-
-    Raises:
-        WorkerFailed: When it dies or takes longer; the text says why.
-    """
-    with tempfile.TemporaryDirectory() as scratch:
-        asked, answered = Path(scratch, "asked.json"), Path(scratch, "answered.json")
-        asked.write_text(json.dumps(argument), encoding="utf-8")
-        place = f"{function.__module__}:{function.__name__}"
-        program = "from coursekit.grading.trials import answer; answer()"
-        process = subprocess.Popen(
-            [sys.executable, "-c", program, place, str(asked), str(answered)],
-            cwd=folder,
-            env={**os.environ, **ENVIRONMENT},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            start_new_session=CAN_FORK,
-        )
-        _running.add(process)
-        try:
-            _, errors = process.communicate(timeout=seconds)
-        except subprocess.TimeoutExpired as error:
-            raise WorkerFailed(TIME_LIMIT, f"it took longer than {seconds:g} s") from error
-        finally:
-            _running.discard(process)
-            _end(process)
-        if process.returncode or not answered.is_file():
-            lines = errors.decode(errors="replace").strip().splitlines() or ["no message"]
-            raise WorkerFailed(DIED, f"it ended with code {process.returncode}: {lines[-1]}")
-        return json.loads(answered.read_text(encoding="utf-8"))
-
-
-def end_workers() -> None:
-    """End every worker that runs, for a caller that was interrupted."""
-    for process in list(_running):
-        if process.poll() is None:
-            _kill(process)
-
-
-def _end(process: subprocess.Popen) -> None:
-    if process.poll() is None:
-        _kill(process)
-        process.communicate()
-
-
-def _kill(process: subprocess.Popen) -> None:
-    """Kill a worker, with the trials that it forked."""
-    if CAN_FORK:
-        os.killpg(process.pid, signal.SIGKILL)
-    else:
-        process.kill()
-
-
-def answer() -> None:
-    """Do what :func:`in_worker` asks for in this interpreter."""
-    place, asked, answered = sys.argv[1:]
-    module, name = place.split(":")
-    argument = json.loads(Path(asked).read_text(encoding="utf-8"))
-    result = getattr(importlib.import_module(module), name)(argument)
-    Path(answered).write_text(json.dumps(result), encoding="utf-8")
-
-
 def replay(argument: dict[str, Any]) -> list[dict[str, Any]]:
     """Run earlier cells, then the cells of a trial: :meth:`Bench.try_out` without forking."""
-    from coursekit.grading import check
-
     bench = Bench()
     bench.run([Step(**step) for step in argument["history"]])
-    if argument["known"] is not None:
-        check.session.known = argument["known"]
     return [asdict(outcome) for outcome in bench.run([Step(**s) for s in argument["steps"]])]

@@ -1,15 +1,18 @@
 """The proof of an exercise holds for a good one and fails for each way of spoiling it."""
 
+import os
 import signal
 import threading
 import time
+from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from conftest import NAME
 
 from coursekit.errors import UserError
-from coursekit.grading import trials
-from coursekit.grading import verify as verifying
+from coursekit.grading import trials, variants, workers
 from coursekit.grading.trials import Bench, Step, WorkerFailed, in_worker
 from coursekit.grading.verify import Proof, verify
 
@@ -186,7 +189,7 @@ def test_a_cell_that_writes_to_stderr_is_refuted(course):
 
 @here
 def test_an_endless_variant_costs_its_time_limit_only(course, monkeypatch):
-    monkeypatch.setattr(verifying, "VARIANT_SECONDS", 1)
+    monkeypatch.setattr(variants, "VARIANT_SECONDS", 1)
     course.change(
         course.solution, "largest-raw-3", "return", "while True:\n        pass\n    return"
     )
@@ -239,6 +242,77 @@ def test_an_interrupted_proof_ends_its_worker_at_once(course):
 
 
 @here
+def test_each_mistake_and_each_reference_runs_no_more_often_than_it_must(course, tmp_path):
+    runs, asked = tmp_path / "runs", tmp_path / "asked"
+    course.change(
+        course.solution,
+        "largest-raw-1",
+        "def largest",
+        f"with open({str(runs)!r}, 'a') as file:\n    file.write('x')\n\n\ndef largest",
+    )
+    course.change(
+        course.solution,
+        "setup",
+        "check.exercise",
+        "def counted(x):\n"
+        f"    with open({str(asked)!r}, 'a') as file:\n"
+        "        file.write('x')\n"
+        "    return np.std(x)\n\n\ncheck.exercise",
+    )
+    course.change(course.solution, "spread-public", "reference=np.std", "reference=counted")
+    assert prove(course).holds
+    assert runs.read_text() == "x"
+    assert asked.read_text() == "xx"  # without answers and with the solution's
+
+
+@here
+def test_a_reference_that_calls_the_answer_is_refuted(course):
+    course.change(course.solution, "spread-public", "reference=np.std", "reference=spread")
+    refuted(course, "cell spread-public: untouched, it raises NotImplementedError")
+
+
+@here
+def test_a_reference_that_depends_on_an_answer_is_refuted(course):
+    course.change(
+        course.solution,
+        "spread-public",
+        "reference=np.std",
+        "reference=lambda x: np.std(x) + (average.__code__.co_nlocals < 2)",
+    )
+    refuted(
+        course,
+        "task spread: the reference of public check 1 returns something else once there are "
+        "answers: it must be independent of them",
+    )
+
+
+@here
+def test_what_the_untouched_exercise_leaves_behind_helps_no_cell(course):
+    course.change(course.solution, "look", "print(", "print(len(from_the_end), ")
+    course.change(course.solution, "largest-public", "check.task", "from_the_end = 'x'\ncheck.task")
+    refuted(course, "cell look: the solution raises NameError")
+
+
+@pytest.mark.slow
+def test_a_warning_is_heard_also_when_the_untouched_exercise_gave_it_before(course):
+    course.change(
+        course.solution, "look", "print(", "import warnings\nwarnings.warn('old')\nprint("
+    )
+    refuted(course, "cell look: writes to stderr")
+
+
+def test_a_fingerprint_tells_apart_formats_shapes_and_values():
+    cases = [
+        (np.zeros(3),), (np.zeros(3, np.float32),), (np.zeros((3, 1)),), (np.zeros(4),),
+        (torch.zeros(3),), ([0.0, 0.0, 0.0],), ((0, 1),), ((0, 1.0),), ((0, True),), ({"a": 0},),
+        ({"b": 0},), ("0",), (None,), (np.array([0.0, 0.0, -0.0]),), (2**80,), (2**81,),
+    ]  # fmt: skip
+    prints = [trials.fingerprint(case) for case in cases]
+    assert len(set(prints)) == len(cases)
+    assert prints == [trials.fingerprint(case) for case in cases]
+
+
+@here
 def test_a_trial_leaves_no_trace_and_reports_its_death():
     bench = Bench()
     bench.run([Step("a", "x = 1")])
@@ -259,5 +333,45 @@ def test_where_forking_is_unsafe_a_trial_repeats_what_came_before(monkeypatch):
 
 
 def test_a_worker_that_fails_says_why(tmp_path):
-    with pytest.raises(WorkerFailed, match="ended with code 1: "):
+    with pytest.raises(WorkerFailed, match="ended with code 1: KeyError: 'history'"):
         in_worker(trials.replay, {}, tmp_path, seconds=60)
+
+
+def asking(code):
+    return {"history": [], "steps": [{"id": "a", "source": code}]}
+
+
+@pytest.mark.skipif(not workers.CAN_FORK, reason="forking is not safe here")
+def test_workers_that_share_an_interpreter_are_forks_of_it(tmp_path):
+    def ask(code):
+        (outcome,) = in_worker(trials.replay, asking(code), tmp_path, seconds=60)
+        return outcome["value"]
+
+    with workers.sharing():
+        parents = {ask("import os\nos.getppid()") for _ in range(2)}
+        assert ask("import os\nlen(os.environ['PYTHONHASHSEED'])") == 1
+        assert ask(f"import os\nos.getcwd() == {str(tmp_path)!r} and 7.0") == 7
+        with pytest.raises(WorkerFailed, match="ended with code 3"):
+            ask("import os\nos._exit(3)")
+        with pytest.raises(WorkerFailed, match="ended with code 1: KeyError"):
+            in_worker(trials.replay, {}, tmp_path, seconds=60)
+        with pytest.raises(WorkerFailed, match=r"longer than 0\.5 s"):
+            in_worker(trials.replay, asking("while True: pass"), tmp_path, seconds=0.5)
+        ((server,),) = [parents]
+        assert Path(f"/proc/{server:.0f}").exists()
+    assert not Path(f"/proc/{server:.0f}").exists()
+
+
+@pytest.mark.skipif(not workers.CAN_FORK, reason="forking is not safe here")
+def test_after_an_interrupt_no_worker_starts(tmp_path):
+    with workers.sharing():
+        workers.end_workers()
+        with pytest.raises(WorkerFailed, match="it was interrupted"):
+            in_worker(trials.replay, asking("1"), tmp_path, seconds=60)
+    assert in_worker(trials.replay, asking("1.0"), tmp_path, seconds=60)[0]["value"] == 1
+
+
+def test_a_computation_beside_this_process_says_what_it_found_or_that_it_died():
+    assert workers.Beside(lambda: {"a": [1, None]}).result() == {"a": [1, None]}
+    with pytest.raises(WorkerFailed, match="the process ended"):
+        workers.Beside(lambda: os._exit(1)).result()
