@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from coursekit.kernels import forkserver
 from coursekit.kernels.forkserver import Forked, ForkServer, available
 from coursekit.kernels.places import NoForkServer
 
@@ -33,8 +34,14 @@ ENVIRONMENT = {
     "PYTHONHASHSEED": "0",
 }
 TIME_LIMIT, DIED = "TimeLimit", "Died"
-# torch imports the last one when an optimizer is first used, which takes longer than torch itself.
-WARM = ("torch", "coursekit.data", "coursekit.grading.verify", "torch._dynamo")
+# What exercises import. torch imports the last one when an optimizer is first used.
+WARM = (
+    *forkserver.WARM,
+    "coursekit.grading.examination",
+    "scipy.special",
+    "sklearn.linear_model",
+    "torch._dynamo",
+)
 
 _running: list[subprocess.Popen | Forked] = []
 
