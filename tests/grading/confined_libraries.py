@@ -148,7 +148,7 @@ def main(scratch, user, *without):
         os.setgroups([])
         os.setresgid(65534, 65534, 65534)
         os.setresuid(65534, 65534, 65534)
-        sandbox._call("prctl", 4, 1, 0, 0, 0)
+        sandbox.call("prctl", 4, 1, 0, 0, 0)
     if "namespaces" not in without:
         sandbox.enter_namespaces()
     sandbox.confine(sandbox.readable_paths(), scratch, sandbox.Limits(), without)

@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import errno
+import faulthandler
 import importlib
 import json
 import mmap
@@ -62,6 +63,7 @@ def in_child(action, seconds=60):
     if child == 0:
         try:
             os.close(reading)
+            faulthandler.disable()  # a child that aborts says nothing
             try:
                 said = {"result": action()}
             except BaseException as error:
@@ -775,8 +777,8 @@ def test_a_setting_that_forbids_namespaces_is_named(monkeypatch, tmp_path):
     settings = tmp_path / "kernel"
     settings.mkdir()
     (settings / "apparmor_restrict_unprivileged_userns").write_text("1\n")
-    monkeypatch.setattr(sandbox, "_SETTINGS", tmp_path)
-    why = sandbox._why_no_namespaces(OSError(errno.EACCES, "Permission denied"))
+    monkeypatch.setattr(sandbox, "SETTINGS", tmp_path)
+    why = sandbox.why_no_namespaces(OSError(errno.EACCES, "Permission denied"))
     assert why.endswith("sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0")
 
 

@@ -19,16 +19,12 @@ import ctypes
 import errno
 import mmap
 import os
-import platform
-import select
 import signal
-import socket
 import struct
 import sys
 import sysconfig
 import tempfile
-import warnings
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,10 +44,10 @@ _NEW_MOUNTS, _NEW_UTS, _NEW_IPC, _NEW_USER, _NEW_NETWORK = (
     1 << 30,
 )
 _NOSUID_NODEV_NOEXEC, _PRIVATE_BELOW = 2 | 4 | 8, 1 << 14 | 1 << 18
-_PDEATHSIG, _DUMPABLE, _DROP_BOUND, _NO_NEW_PRIVS, _AMBIENT, _CLEAR_ALL = 1, 4, 24, 38, 47, 4
+_PDEATHSIG, _DUMPABLE, _DROP_BOUND, NO_NEW_PRIVS, _AMBIENT, _CLEAR_ALL = 1, 4, 24, 38, 47, 4
 _CAPABILITIES_VERSION = 0x20080522
 
-_SETTINGS = Path("/proc/sys")
+SETTINGS = Path("/proc/sys")
 
 _zygote = 0  # the process that entered the namespaces
 
@@ -110,9 +106,9 @@ def enter_namespaces() -> None:
     global _zygote
     _check_single()
     try:
-        _enter()
+        enter()
     except OSError as error:
-        raise SandboxError(f"namespaces: {_why_no_namespaces(error)}") from error
+        raise SandboxError(f"namespaces: {why_no_namespaces(error)}") from error
     _zygote = os.getpid()
     if seccomp.supported():
         seccomp.confining(_zygote)  # built once, for all children
@@ -154,11 +150,11 @@ def confine(
             _close_all_but(keep)
         if "namespaces" in wanted:
             step = "namespaces"
-            _own_file_system(scratch, limits.disk)
+            own_file_system(scratch, limits.disk)
         _move_to(scratch)
         step = "limits"
         if "limits" in wanted:
-            _set_limits(limits, "namespaces" in wanted)
+            set_limits(limits, "namespaces" in wanted)
         step = "privileges"
         _drop_privileges()
         step = "landlock"
@@ -177,6 +173,9 @@ def confine(
 
 def readable_paths() -> list[str]:
     """Return what a learner's process must read: the interpreter, libraries, coursekit, no more.
+
+    In /proc and /sys that is the kind and number of processors; `confine` adds the map of the
+    process's own memory.
 
     Packages are found in folders named site-packages or dist-packages; what lies in other places of
     `sys.path` is not readable, except coursekit itself.
@@ -204,7 +203,9 @@ def protections() -> list[Protection]:
         return [
             Protection(name, False, f"it needs Linux, this is {system}") for name in PROTECTIONS
         ]
-    details = {name: _tried(_TRIALS[name]) for name in PROTECTIONS}
+    from coursekit.grading.official.probing import TRIALS, tried
+
+    details = {name: tried(TRIALS[name]) for name in PROTECTIONS}
     return [Protection(name, not detail, detail) for name, detail in details.items()]
 
 
@@ -241,9 +242,10 @@ def demand(unsafe: bool = False) -> list[Protection]:
     )
 
 
-def _enter() -> None:
+def enter() -> None:
+    """Enter the namespaces as `enter_namespaces` does; OSError when that is forbidden."""
     user, group = os.getuid(), os.getgid()
-    _call("unshare", _NEW_USER | _NEW_NETWORK | _NEW_IPC | _NEW_UTS)
+    call("unshare", _NEW_USER | _NEW_NETWORK | _NEW_IPC | _NEW_UTS)
     Path("/proc/self/setgroups").write_text("deny")
     Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
     Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
@@ -270,12 +272,12 @@ def _close_all_but(keep: Collection[int]) -> None:
         os.closerange(low + 1, high)
 
 
-def _own_file_system(scratch: str, size: int) -> None:
+def own_file_system(scratch: str, size: int) -> None:
     """Mount a file system in memory over a folder, for this process alone."""
-    _call("unshare", _NEW_MOUNTS)
-    _call("mount", b"none", b"/", None, _PRIVATE_BELOW, None)
+    call("unshare", _NEW_MOUNTS)
+    call("mount", b"none", b"/", None, _PRIVATE_BELOW, None)
     options = f"size={size},nr_inodes=4096,mode=700".encode()
-    _call("mount", b"none", os.fsencode(scratch), b"tmpfs", _NOSUID_NODEV_NOEXEC, options)
+    call("mount", b"none", os.fsencode(scratch), b"tmpfs", _NOSUID_NODEV_NOEXEC, options)
 
 
 def _move_to(scratch: str) -> None:
@@ -286,7 +288,8 @@ def _move_to(scratch: str) -> None:
     sys.dont_write_bytecode = True
 
 
-def _set_limits(limits: Limits, namespaces: bool) -> None:
+def set_limits(limits: Limits, namespaces: bool) -> None:
+    """Limit what this process may use, for good; OSError when that fails."""
     sizes = [int(pages) * mmap.PAGESIZE for pages in Path("/proc/self/statm").read_text().split()]
     values = {
         # Shared anonymous memory does not count as data, so the address space is limited as well.
@@ -310,24 +313,25 @@ def _set_limits(limits: Limits, namespaces: bool) -> None:
 
 
 def _drop_privileges() -> None:
-    _call("prctl", _NO_NEW_PRIVS, 1, 0, 0, 0)
+    call("prctl", NO_NEW_PRIVS, 1, 0, 0, 0)
     for capability in range(64):
         try:
-            _call("prctl", _DROP_BOUND, capability, 0, 0, 0)
+            call("prctl", _DROP_BOUND, capability, 0, 0, 0)
         except OSError as error:
             if error.errno not in (errno.EINVAL, errno.EPERM):
                 raise
             break  # it was the last one, or there is no right to shrink the set; exec is refused
-    _call("prctl", _AMBIENT, _CLEAR_ALL, 0, 0, 0)
-    _call("capset", struct.pack("=Ii", _CAPABILITIES_VERSION, 0), bytes(24))
-    _call("prctl", _DUMPABLE, 0, 0, 0, 0)
+    call("prctl", _AMBIENT, _CLEAR_ALL, 0, 0, 0)
+    call("capset", struct.pack("=Ii", _CAPABILITIES_VERSION, 0), bytes(24))
+    call("prctl", _DUMPABLE, 0, 0, 0, 0)
     parent = os.getppid()
-    _call("prctl", _PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    call("prctl", _PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
     if os.getppid() != parent:
         raise OSError(errno.ESRCH, "the parent has ended")
 
 
-def _call(name: str, *arguments: int | bytes | None) -> None:
+def call(name: str, *arguments: int | bytes | None) -> None:
+    """Call a function of the C library that returns 0, or else raise OSError."""
     function = getattr(seccomp.libc(), name)
     converted = [
         ctypes.c_ulong(argument) if isinstance(argument, int) else ctypes.c_char_p(argument)
@@ -338,85 +342,8 @@ def _call(name: str, *arguments: int | bytes | None) -> None:
         raise OSError(code, f"{os.strerror(code)} ({name})")
 
 
-def _tried(trial: Callable[[], str]) -> str:
-    """Run a trial in a forked child and return what it says; empty when all is well."""
-    reading, writing = os.pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside threads
-        child = os.fork()
-    if child == 0:
-        try:
-            try:
-                said = trial()
-            except BaseException as error:
-                said = str(error) or type(error).__name__
-            os.write(writing, f"{said}\n".encode()[:4096])
-        finally:
-            os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as pipe:
-        if not select.select([pipe], [], [], 20)[0]:
-            os.kill(child, signal.SIGKILL)
-        said = pipe.readline().decode()
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    return said.removesuffix("\n") if said else f"its trial ended with status {status}"
-
-
-def _try_seccomp() -> str:
-    if not seccomp.supported():
-        return f"system calls of {platform.machine()} are not known here, only x86_64 and aarch64"
-    _call("prctl", _NO_NEW_PRIVS, 1, 0, 0, 0)
-    try:
-        seccomp.install(seccomp.confining(os.getpid()))
-    except OSError as error:
-        return f"the kernel or the container forbids filters of system calls ({error.strerror})"
-    try:
-        socket.socket().close()
-    except PermissionError:
-        return ""
-    return "a filter was installed but did not stop a socket"
-
-
-def _try_landlock() -> str:
-    _call("prctl", _NO_NEW_PRIVS, 1, 0, 0, 0)
-    try:
-        landlock.restrict([], [])
-    except OSError as error:
-        return _why_no_landlock(error)
-    try:
-        os.close(os.open("/", os.O_RDONLY))
-    except PermissionError:
-        return ""
-    return "it was switched on but did not stop a folder from being opened"
-
-
-def _why_no_landlock(error: OSError) -> str:
-    if error.errno == errno.EOPNOTSUPP:
-        return (
-            "the kernel has it switched off: add landlock to the list lsm= of the boot command line"
-        )
-    if error.errno == errno.ENOSYS:
-        return f"it needs Linux 5.13 or later built with Landlock, this is {platform.release()}"
-    return f"the container forbids it ({error.strerror}): allow the landlock system calls"
-
-
-def _try_namespaces() -> str:
-    before = os.stat("/proc/self/ns/net").st_ino
-    try:
-        _enter()
-    except OSError as error:
-        return _why_no_namespaces(error)
-    if os.stat("/proc/self/ns/net").st_ino == before:
-        return "the network is still that of the machine"
-    folder = tempfile.gettempdir()
-    try:
-        _own_file_system(folder, 1 << 20)
-    except OSError as error:
-        return f"no file system can be mounted in them ({error})"
-    return "" if not os.listdir(folder) else "the file system mounted in them is not empty"
-
-
-def _why_no_namespaces(error: OSError) -> str:
+def why_no_namespaces(error: OSError) -> str:
+    """Say what forbids namespaces, and what would allow them."""
     settings = {
         "kernel/apparmor_restrict_unprivileged_userns": ("1", "0"),
         "kernel/unprivileged_userns_clone": ("0", "1"),
@@ -424,32 +351,10 @@ def _why_no_namespaces(error: OSError) -> str:
         "user/max_net_namespaces": ("0", "10000"),
     }
     for name, (forbids, allows) in settings.items():
-        path = _SETTINGS / name
+        path = SETTINGS / name
         if path.is_file() and path.read_text().strip() == forbids:
             return f"the system forbids them: sudo sysctl {name.replace('/', '.')}={allows}"
     return (
         f"the system or the container forbids them ({error.strerror}): allow unprivileged user "
         "namespaces"
     )
-
-
-def _try_limits() -> str:
-    try:
-        _set_limits(Limits(memory=64 << 20), namespaces=False)
-    except OSError as error:
-        return f"the system refuses to set them ({error})"
-    for flags in (mmap.MAP_PRIVATE, mmap.MAP_SHARED):
-        try:
-            mmap.mmap(-1, 128 << 20, flags | mmap.MAP_ANONYMOUS).close()
-        except OSError:
-            continue
-        return "the limit of memory does not hold"
-    return ""
-
-
-_TRIALS: dict[str, Callable[[], str]] = {
-    "seccomp": _try_seccomp,
-    "landlock": _try_landlock,
-    "namespaces": _try_namespaces,
-    "limits": _try_limits,
-}
