@@ -798,7 +798,8 @@ LIBRARIES = Path(__file__).with_name("confined_libraries.py")
 @pytest.mark.parametrize("user", USERS)
 def test_libraries_work_inside(user, scratch, lacking):
     command = [sys.executable, str(LIBRARIES), scratch, user, *lacking]
-    environment = {**os.environ, "OMP_NUM_THREADS": "2", "PYTHONPATH": str(ROOT)}
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "OMP_NUM_THREADS": "2", "PYTHONPATH": path}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     results = json.loads(done.stdout)
