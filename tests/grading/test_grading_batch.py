@@ -419,12 +419,12 @@ def test_without_dask_the_message_names_what_to_install(course, handed_in, monke
 
 
 @pytest.fixture
-def cluster():
+def cluster(tmp_path):
     """A scheduler with two workers in threads of this process."""
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, processes=False, protocol="tcp", host="127.0.0.1",
-        dashboard_address=None, silence_logs=50,
+        dashboard_address=None, silence_logs=50, local_directory=str(tmp_path / "workers"),
     ) as found:  # fmt: skip
         yield found
 

@@ -135,7 +135,12 @@ def test_a_dask_worker_that_is_killed_has_its_submissions_graded_elsewhere(hande
     saved: Counter[str] = Counter()
     save = Store.save
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
+        n_workers=2,
+        threads_per_worker=1,
+        processes=True,
+        dashboard_address=None,
+        silence_logs=50,
+        local_directory=str(handed.folder / "workers"),
     ) as cluster:
         first = cluster.workers[0].pid
 
