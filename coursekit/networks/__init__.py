@@ -1,6 +1,15 @@
 """Network architectures, one system a file, each readable from top to bottom."""
 
+from coursekit.networks.counting import (
+    conv_parameters,
+    count_parameters,
+    embedding_parameters,
+    linear_parameters,
+    md_lstm_parameters,
+    recurrent_parameters,
+)
 from coursekit.networks.efficientnet_lite import EfficientNetLite0
+from coursekit.networks.quantization import dequantize, quantize, quantized
 from coursekit.networks.spatial_transformer import (
     ParallelTransformers,
     SpatialTransformer,
@@ -22,6 +31,15 @@ __all__ = [
     "attention_matrix",
     "bilinear_gradient",
     "bilinear_sample",
+    "conv_parameters",
+    "count_parameters",
+    "dequantize",
     "distort",
+    "embedding_parameters",
+    "linear_parameters",
+    "md_lstm_parameters",
+    "quantize",
+    "quantized",
+    "recurrent_parameters",
     "to_pixels",
 ]
