@@ -165,7 +165,7 @@ def test_a_notebook_that_changes_while_the_batch_runs_has_failed(course, handed_
     assert "it was changed" in table(handed_in)[4]["reason"]
 
 
-@pytest.mark.skipif(threading.current_thread() is not threading.main_thread(), reason="no signals")
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_keeps_what_is_graded_and_the_same_command_goes_on(course, handed_in):
     def answer(job):
         if job.learner == "learner-2":

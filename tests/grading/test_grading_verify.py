@@ -220,14 +220,6 @@ def test_an_unknown_exercise_is_an_error(course):
         verify(course.root, ["1-none/01-such"])
 
 
-@pytest.fixture
-def interruptible():
-    """Heed interrupts, which a process that a shell started in the background ignores."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_proof_ends_its_worker_at_once(course):
     course.change(course.solution, "look", "print(", "import time\ntime.sleep(500)\nprint(")
