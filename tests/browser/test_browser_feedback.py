@@ -101,8 +101,12 @@ def shown(browser: Browser, tmp_path: Path):
 @pytest.mark.parametrize("make", PAGES.values(), ids=PAGES)
 def test_a_page_is_accessible_and_fits(shown, make, size, scheme):
     page = shown(make, size, scheme)
-    found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+    options = {"resultTypes": ["violations"], "rules": {"empty-table-header": {"enabled": False}}}
+    found = Axe().run(page, options=options).response["violations"]
     assert [(one["id"], [node["html"][:120] for node in one["nodes"][:3]]) for one in found] == []
+    # In the place of the rule turned off, which does not read the text of formulas:
+    headers = page.locator("th").all_text_contents()
+    assert all(text.strip() for text in headers)
     assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0]
     assert page.title() != "run"
 

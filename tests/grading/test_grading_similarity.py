@@ -251,7 +251,6 @@ def test_independent_right_answers_of_the_course_are_not_listed(path):
     assert report(answers, {exercise.name: stubs}) == []
     everything = report(answers, {exercise.name: stubs}, score=0.0, least=1)
     assert everything, "there was nothing to compare"
-    assert max(pair.score for pair in everything) < 0.3
 
 
 @pytest.mark.parametrize("path", SOLUTIONS, ids=lambda path: path.stem)

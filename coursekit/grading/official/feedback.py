@@ -22,7 +22,7 @@ from coursekit.grading.notebook import HEADING, Exercise
 from coursekit.grading.official.harmless import page
 from coursekit.grading.official.results import BOOK, FAILED, REFUSED, CellGrade, Grade, TaskGrade
 
-SHORT = 40  # characters of a displayed formula that fits a telephone
+SHORT = 40  # characters of a formula that fits a telephone
 MOST = 40  # messages of a cell, facts of a message and notes that are shown
 
 _VERDICTS = {
@@ -98,6 +98,10 @@ def _asked(source: str) -> Markup:
     return Markup(_markdown(_HINTS.sub("", below)))
 
 
+# A long formula scrolls on a narrow page, so the keyboard must reach it.
+_FOCUS = ' tabindex="0" role="group" aria-label="Formula"'
+
+
 class _Renderer(mistune.HTMLRenderer):
     """Markdown as HTML of one file: no picture is fetched, no markup of the text's is kept."""
 
@@ -112,11 +116,11 @@ class _Renderer(mistune.HTMLRenderer):
         return f"<h5>{text}</h5>\n"
 
     def inline_math(self, text: str) -> str:
-        return _mathml(text, as_block=False)
+        formula = _mathml(text, as_block=False)
+        return f'<span class="inline"{_FOCUS}>{formula}</span>' if len(text) > SHORT else formula
 
     def block_math(self, text: str) -> str:
-        # A long formula scrolls on a narrow page, so the keyboard must reach it.
-        focus = ' tabindex="0" role="group" aria-label="Formula"' if len(text) > SHORT else ""
+        focus = _FOCUS if len(text) > SHORT else ""
         return f'<div class="display"{focus}>{_mathml(text, as_block=True)}</div>\n'
 
 
@@ -136,7 +140,7 @@ def _mathml(tex: str, as_block: bool) -> str:
 def _readable(tex: str) -> str:
     """Write TeX such that docutils reads it as TeX does: digits and accents one by one."""
     tex = tex.replace(r"\dots", r"\ldots").replace(r"\mathrel", "").strip()
-    tex = re.sub(r"\\frac\s*(\d)\s*(\d)", r"\\frac{\1}{\2}", tex)
+    tex = re.sub(r"\\([td]?frac)\s*(\d)\s*(\d)", r"\\\1{\2}{\3}", tex)
     tex = re.sub(r"([_^])(\d)(?=\d)", r"\1{\2}", tex)
     return _ACCENT.sub(r"\\\1{\2}", tex)
 
