@@ -34,12 +34,12 @@ ENVIRONMENT = {
     "PYTHONHASHSEED": "0",
 }
 TIME_LIMIT, DIED = "TimeLimit", "Died"
-# What exercises import. torch imports the last one when an optimizer is first used.
+# What exercises import, without what kernels need. torch imports the last one when an optimizer is
+# first used.
 WARM = (
-    *forkserver.WARM,
+    *(module for module in forkserver.WARM if module != "coursekit.kernels.launched"),
     "coursekit.grading.examination",
     "scipy.special",
-    "sklearn.linear_model",
     "torch._dynamo",
 )
 
@@ -94,7 +94,13 @@ def sharing() -> Iterator[None]:
             _shared.ended = False
 
 
-def in_worker(function: Callable[[Any], Any], argument: Any, folder: Path, seconds: float) -> Any:
+def in_worker(
+    function: Callable[[Any], Any],
+    argument: Any,
+    folder: Path,
+    seconds: float,
+    fresh: bool = False,
+) -> Any:
     """Call a module's function in a process of its own.
 
     Args:
@@ -102,6 +108,7 @@ def in_worker(function: Callable[[Any], Any], argument: Any, folder: Path, secon
         argument: What to call it with.
         folder: The working directory.
         seconds: How long it may take.
+        fresh: Whether to start an interpreter for it also within :func:`sharing`.
 
     Raises:
         WorkerFailed: When it dies or takes longer; the text says why.
@@ -110,7 +117,7 @@ def in_worker(function: Callable[[Any], Any], argument: Any, folder: Path, secon
         asked, answered = Path(scratch, "asked.json"), Path(scratch, "answered.json")
         asked.write_text(json.dumps(argument), encoding="utf-8")
         order = [f"{function.__module__}:{function.__name__}", str(asked), str(answered)]
-        server = _shared.server()
+        server = None if fresh else _shared.server()
         try:
             if server is None:
                 _in_fresh(order, folder, seconds)
