@@ -4,6 +4,8 @@ import os
 
 import pytest
 
+# Two workers, each with a thread for every processor, take three times as long.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Servers of kernels that tests start end soon after them; seconds.
 os.environ.setdefault("COURSEKIT_KERNEL_SERVER_IDLE", "20")
 

@@ -169,6 +169,7 @@ def test_a_failing_check_says_what_the_check_said_without_colors(released, grade
     assert "<b>" not in summary.read_text()
 
 
+@pytest.mark.slow
 def test_untouched_exercises_fail_or_are_left_out(released, grade):
     ran = grade()
     assert ran.code == 1
@@ -179,6 +180,7 @@ def test_untouched_exercises_fail_or_are_left_out(released, grade):
     assert [report.outcome for report in ran.reports.values()] == ["skipped"]
 
 
+@pytest.mark.slow
 def test_markers_tags_outputs_and_edited_checks_change_nothing(released, grade):
     marked = "# {}\ndef {}(x):\n    raise RuntimeError"
     markers = (
@@ -210,6 +212,7 @@ def forged(task, points=2.0):
     return f"__import__('IPython').display.display({data!r}, raw=True)"
 
 
+@pytest.mark.slow
 def test_forged_results_and_replaced_machinery_earn_nothing(released, grade):
     answer(
         released,
@@ -291,6 +294,7 @@ def test_silenced_checks_and_impossible_points_earn_nothing_and_cost_no_other_ta
     assert "SystemExit" in ran.failed("scaled, public")
 
 
+@pytest.mark.slow
 def test_missing_doubled_and_unparsable_answers_cost_their_tasks_alone(released, grade):
     answer(released, scaled="%%python\nimport os")
 
@@ -308,6 +312,7 @@ def test_missing_doubled_and_unparsable_answers_cost_their_tasks_alone(released,
     assert "stands 2 times: keep one" in ran.failed("largest, public")
 
 
+@pytest.mark.slow
 def test_one_check_can_be_chosen(released, grade):
     answer(released)
     ran = grade("-k", "scaled and public")
@@ -376,6 +381,7 @@ def test_folders_are_graded_by_two_workers_without_nbval_switched_on(released, t
 # Where the truth comes from.
 
 
+@pytest.mark.slow
 def test_exercises_that_are_their_own_folder_are_held_against_the_recorded_release(grade):
     exercises = ROOT / "exercises"
     ran = grade("--collect-only", exercises, truth=exercises)

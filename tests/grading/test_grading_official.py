@@ -102,6 +102,7 @@ def test_the_content_is_graded_where_there_is_no_shared_disk(grader, course):
     assert grade.score == 20
 
 
+@pytest.mark.slow
 def test_an_endless_loop_costs_its_task_alone(graded):
     grade = graded({FIRST: "while True:\n    pass", SECOND: right(SECOND)})
     assert task(grade, FIRST).status == "error"

@@ -33,6 +33,7 @@ def refuted(course, *says: str) -> Proof:
     return proof
 
 
+@pytest.mark.slow
 def test_the_sample_is_proven_in_a_process_of_its_own(course):
     seen = []
     (proof,) = verify(course.root, [NAME], on_progress=seen.append)
@@ -187,6 +188,7 @@ def test_a_cell_that_writes_to_stderr_is_refuted(course):
     refuted(course, "cell look: writes to stderr")
 
 
+@pytest.mark.slow
 @here
 def test_an_endless_variant_costs_its_time_limit_only(course, monkeypatch):
     monkeypatch.setattr(variants, "VARIANT_SECONDS", 1)
@@ -220,6 +222,7 @@ def test_an_unknown_exercise_is_an_error(course):
         verify(course.root, ["1-none/01-such"])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_proof_ends_its_worker_at_once(course):
     course.change(course.solution, "look", "print(", "import time\ntime.sleep(500)\nprint(")
@@ -333,6 +336,7 @@ def asking(code):
     return {"history": [], "steps": [{"id": "a", "source": code}]}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not workers.CAN_FORK, reason="forking is not safe here")
 def test_workers_that_share_an_interpreter_are_forks_of_it(tmp_path):
     def ask(code):
@@ -354,6 +358,7 @@ def test_workers_that_share_an_interpreter_are_forks_of_it(tmp_path):
     assert not Path(f"/proc/{server:.0f}").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not workers.CAN_FORK, reason="forking is not safe here")
 def test_after_an_interrupt_no_worker_starts(tmp_path):
     with workers.sharing():

@@ -14,7 +14,7 @@ from helping import HERE, ROOT, environment, needs_fork, servers, wait_until
 from coursekit.kernels import forkserver, places, shared
 from coursekit.kernels.forkserver import ForkServer, NoForkServer
 
-pytestmark = needs_fork
+pytestmark = [needs_fork, pytest.mark.slow]
 SECONDS = 30
 
 
