@@ -88,3 +88,14 @@ def test_no_page_and_no_style_names_an_address_to_load_from() -> None:
     for path in own:
         text = path.read_text(encoding="utf-8").replace('xmlns="http://www.w3.org/2000/svg"', "")
         assert not re.search(r"(src=|@import|url\()\s*[\"']?(https?:)?//", text), path.name
+
+
+def test_every_command_of_a_formula_has_its_backslash() -> None:
+    code = re.compile(r"```\{code-cell\}.*?\n```|`[^`\n]*`", re.S)
+    words = re.compile(r"\\(?:text|texttt|math[a-z]+|operatorname\*?|begin|end|label)\{[^}]*\}")
+    for page in BOOK.glob("[0-9]-*/*.md"):
+        prose = code.sub("", page.read_text(encoding="utf-8"))
+        for found in re.finditer(r"\$\$(.+?)\$\$|\$([^$\n][^$]*?)\$", prose, re.S):
+            formula = words.sub("", found[1] or found[2])
+            bare = re.findall(r"(?<![\\a-zA-Z])[a-z]{3,}(?![a-zA-Z])", formula)
+            assert not bare, f"{page.name}: {bare} in {found[0]}"
