@@ -9,6 +9,12 @@ from coursekit.networks.counting import (
     recurrent_parameters,
 )
 from coursekit.networks.efficientnet_lite import EfficientNetLite0
+from coursekit.networks.normalization import (
+    local_contrast_norm,
+    local_contrast_norm_backward,
+    local_response_norm,
+    local_response_norm_backward,
+)
 from coursekit.networks.quantization import dequantize, quantize, quantized
 from coursekit.networks.spatial_transformer import (
     ParallelTransformers,
@@ -37,6 +43,10 @@ __all__ = [
     "distort",
     "embedding_parameters",
     "linear_parameters",
+    "local_contrast_norm",
+    "local_contrast_norm_backward",
+    "local_response_norm",
+    "local_response_norm_backward",
     "md_lstm_parameters",
     "quantize",
     "quantized",
