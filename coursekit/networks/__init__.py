@@ -9,6 +9,13 @@ from coursekit.networks.counting import (
     recurrent_parameters,
 )
 from coursekit.networks.efficientnet_lite import EfficientNetLite0
+from coursekit.networks.learned_optimizer import (
+    LearnedOptimizer,
+    OptimizerState,
+    Quadratics,
+    log_and_sign,
+    unroll,
+)
 from coursekit.networks.normalization import (
     local_contrast_norm,
     local_contrast_norm_backward,
@@ -27,12 +34,21 @@ from coursekit.networks.spatial_transformer import (
     to_pixels,
 )
 from coursekit.networks.squeezenet import SqueezeNet
+from coursekit.networks.synthetic_gradients import (
+    DecoupledNetwork,
+    SyntheticGradient,
+)
 
 __all__ = [
+    "DecoupledNetwork",
     "EfficientNetLite0",
+    "LearnedOptimizer",
+    "OptimizerState",
     "ParallelTransformers",
+    "Quadratics",
     "SpatialTransformer",
     "SqueezeNet",
+    "SyntheticGradient",
     "affine_grid",
     "attention_matrix",
     "bilinear_gradient",
@@ -47,9 +63,11 @@ __all__ = [
     "local_contrast_norm_backward",
     "local_response_norm",
     "local_response_norm_backward",
+    "log_and_sign",
     "md_lstm_parameters",
     "quantize",
     "quantized",
     "recurrent_parameters",
     "to_pixels",
+    "unroll",
 ]
