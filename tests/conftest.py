@@ -1,6 +1,7 @@
 """What tests of several rooms share."""
 
 import os
+import signal
 
 import pytest
 
@@ -24,3 +25,16 @@ class TwoProcesses:
 def two_processes():
     """Give the class of a run whose other process adds fixed numbers."""
     return TwoProcesses
+
+
+@pytest.fixture
+def interruptible():
+    """Heed signals that a process which a shell started in the background ignores."""
+    ignored = [s for s in (signal.SIGHUP, signal.SIGQUIT) if signal.getsignal(s) == signal.SIG_IGN]
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    for each in ignored:
+        signal.signal(each, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGINT, before)
+    for each in ignored:
+        signal.signal(each, signal.SIG_IGN)

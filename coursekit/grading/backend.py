@@ -1,6 +1,6 @@
 """How a check reaches a learner's code: one small object, so that the code may live elsewhere.
 
-A backend has four methods (`Backend`). `Local` calls functions of this process, as in a
+A backend has five methods (`Backend`). `Local` calls functions of this process, as in a
 learner's own notebook. Grading in two processes puts another object with the same methods in
 `check.session.backend`; there the learner's names are proxies, which only the backend can call,
 and everything that crosses is plain data (see `coursekit.grading.values`).
@@ -81,6 +81,9 @@ class Backend(Protocol):
     def name(self, fn: Any) -> str:
         """Return the name of the function as its author wrote it."""
 
+    def inputs(self, fn: Any) -> Sequence[str]:
+        """Return the names of its positional parameters, as far as they are known."""
+
     def call(self, fn: Any, args: Sequence[Any], after: bool = False) -> Outcome:
         """Call `fn` on copies of `args` after seeding.
 
@@ -110,16 +113,24 @@ class Backend(Protocol):
         """Fetch a plain variable of the learner's."""
 
 
+def _plain(fn: Any) -> bool:
+    return type(fn) is FunctionType
+
+
 class Local:
     """The backend of a learner's own kernel: functions are called where they stand."""
 
     def name(self, fn: Any) -> str:
         """Return the name in the `def` or `class`, or the type of something else."""
-        if type(fn) is FunctionType:
+        if _plain(fn):
             return "the function" if fn.__name__ == "<lambda>" else fn.__name__
         if issubclass(type(fn), type):
             return class_names(fn)[0]
         return "the function" if callable(fn) else f"the {type(fn).__name__}"
+
+    def inputs(self, fn: Any) -> Sequence[str]:
+        """Return the names that a plain function gives its inputs."""
+        return fn.__code__.co_varnames[: fn.__code__.co_argcount] if _plain(fn) else ()
 
     def call(self, fn: Any, args: Sequence[Any], after: bool = False) -> Outcome:
         """Call `fn` on copies of `args` after seeding."""

@@ -160,7 +160,7 @@ def _against_reference(
     if type(fn) is Taken and fn.count > 1:
         verb = "equal" if kind == "equal" else "agree with"
     passes = f"{name} {verb} the reference on {counted(cases)}"
-    names = parameters_of(reference)
+    names = session.inputs(fn, parameters_of(reference))
     session.run(kind, name, cases, judge, passes=passes, about=about, names=names)
 
 
@@ -186,7 +186,7 @@ def holds(
 
     name = session.name(fn)
     passes = f"{name}: {says} ({counted(cases)})"
-    names = parameters_of(condition)[1:]
+    names = session.inputs(fn, parameters_of(condition)[1:])
     session.run("holds", name, cases, judge, passes=passes, about=about, names=names)
 
 
@@ -237,7 +237,7 @@ def gradient(
     name = session.name(fn)
     other = "finite differences" if reference is None else "the reference's"
     passes = f"the gradient of {name} agrees with {other} on {counted(cases)}"
-    names = parameters_of(reference)
+    names = session.inputs(fn, parameters_of(reference))
     session.run("gradient", name, cases, judge, passes=passes, about=about, names=names)
 
 
@@ -377,7 +377,7 @@ def score(
 
     name = session.name(fn)
     passes = f"{name}: {says} is at least {at_least:g} ({counted(cases)})"
-    names = parameters_of(score)[1:]
+    names = session.inputs(fn, parameters_of(score)[1:])
     session.run("score", name, cases, judge, passes=passes, about=about, names=names)
 
 

@@ -191,6 +191,10 @@ class Session:
         """Name a learner's function, or what a recipe makes of it; arguments only in the open."""
         return recipes.name_with(fn, self.backend.name, open=not self.cell.hidden)
 
+    def inputs(self, fn: Any, names: Sequence[str]) -> list[str]:
+        """Name the inputs of a check as its author did, the others as the function does."""
+        return [*names, *self.backend.inputs(fn)[len(names) :]]
+
     def call(self, fn: Any, case: tuple[Any, ...], after: bool = False) -> Outcome:
         """Call a learner's function without letting it write where it must not."""
         with self._quiet():

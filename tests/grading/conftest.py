@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import textwrap
 from pathlib import Path
 
@@ -233,11 +232,3 @@ def released(course, released_text) -> Course:
         path.parent.mkdir(parents=True)
         path.write_text(text, encoding="utf-8")
     return course
-
-
-@pytest.fixture
-def interruptible():
-    """Heed interrupts, which a process that a shell started in the background ignores."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)

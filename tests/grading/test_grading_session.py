@@ -396,6 +396,9 @@ class Elsewhere(Local):
     def name(self, fn):
         return fn
 
+    def inputs(self, fn):
+        return super().inputs(FUNCTIONS[fn])
+
     def call(self, fn, args, after=False):
         return super().call(FUNCTIONS[fn], args, after)
 
@@ -418,6 +421,28 @@ def test_every_touch_of_a_learners_name_goes_through_the_backend(session):
     check.score("right", case, lambda output, x: 1.0, 0.5, says="the score")
     check.value("rate", 0.1)
     assert check.points() == 7.0
+
+
+@pytest.mark.parametrize("author", [lambda x, rate: 0.0, lambda *case: 0.0, lambda x, *_: 0.0])
+def test_inputs_have_the_names_of_the_author_or_else_of_the_function(session, author):
+    def step(x, rate):
+        return x
+
+    check.task("transpose", points=1)
+    check.equal(step, [(2.0, 0.5)], author)
+    check.points()
+    assert "    x         2\n    rate      0.5\n" in session.results[0].messages[0]
+
+
+def test_inputs_of_what_is_no_function_are_numbered(session):
+    class Step:
+        def __call__(self, x, rate):
+            return x
+
+    check.task("transpose", points=1)
+    check.equal(Step(), [(2.0, 0.5)], lambda *case: 0.0)
+    check.points()
+    assert "input 1   2" in session.results[0].messages[0]
 
 
 def test_a_reset_forgets_everything(session):

@@ -17,6 +17,7 @@ from coursekit.grading import check
 from coursekit.grading.cells import defined
 from coursekit.grading.official.learner import cell_name, compiled, remember, serve
 from coursekit.grading.official.remote import Proxy, RemoteBackend
+from coursekit.grading.official.sheet import inputs_of
 from coursekit.grading.official.wire import Channel
 
 SETUP = {"__name__": "__main__", "np": np, "torch": torch, "Tensor": torch.Tensor}
@@ -79,7 +80,8 @@ def locally(source: str, checks: Callable[[dict[str, Any]], None], hidden: bool 
 
 def remotely(source: str, checks: Callable[[dict[str, Any]], None], hidden: bool = False) -> Shown:
     """Run checks on the names of a cell that lives in another process."""
-    names = {name: Proxy(name) for name in defined(source)}
+    inputs = inputs_of(source)
+    names = {name: Proxy(name, inputs.get(name, ())) for name in defined(source)}
     with learner(source) as backend:
         return _shown(lambda: checks(names), backend, hidden)
 

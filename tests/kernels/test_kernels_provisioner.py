@@ -60,6 +60,7 @@ print(json.dumps({
 
 @needs_fork
 @pytest.mark.slow
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(
     "env", [{}, {"OMP_NUM_THREADS": "2", "MPLBACKEND": "Agg", "ATEN_CPU_CAPABILITY": "default"}]
 )

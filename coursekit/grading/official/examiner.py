@@ -182,7 +182,7 @@ class _Examiner:
         gc.collect()
         gc.freeze()
         hugepages.collapse()
-        return namespace | {name: Proxy(name) for name in sheet.names}
+        return namespace | {name: Proxy(name, sheet.inputs.get(name, ())) for name in sheet.names}
 
     def rehearse(self, sheet: Sheet, namespace: dict[str, Any]) -> None:
         """Have the solution earn all points here, once.

@@ -32,10 +32,11 @@ class Proxy:
     Every use of it raises, but as first argument of a check.
     """
 
-    __slots__ = ("_name",)
+    __slots__ = ("_inputs", "_name")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, inputs: tuple[str, ...] = ()) -> None:
         object.__setattr__(self, "_name", name)
+        object.__setattr__(self, "_inputs", inputs)
 
     def __getattribute__(self, attribute: str) -> Any:
         if attribute == "__class__":  # isinstance asks for it
@@ -113,6 +114,10 @@ class RemoteBackend:
     def name(self, fn: Any) -> str:
         """Return the learner's name."""
         return proxy_name(_proxied(fn))
+
+    def inputs(self, fn: Any) -> tuple[str, ...]:
+        """Return the names that the exercise gives the inputs of a function."""
+        return object.__getattribute__(fn, "_inputs") if type(fn) is Proxy else ()
 
     def call(self, fn: Any, args: Sequence[Any], after: bool = False) -> Outcome:
         """Call `fn` on copies of `args` after seeding; a `Backend` method."""

@@ -7,8 +7,9 @@ trusted side. Of a submission nothing counts but the text of its answer cells, f
 
 from __future__ import annotations
 
+import ast
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -47,12 +48,14 @@ class Sheet:
         setup: Cells before the first answer; both sides run them once.
         parts: The other code cells, in order.
         names: Names that answer cells define; proxies on the trusted side.
+        inputs: The positional parameters of those that are functions.
     """
 
     exercise: Exercise
     setup: tuple[Part, ...]
     parts: tuple[Part, ...]
     names: frozenset[str]
+    inputs: Mapping[str, tuple[str, ...]]
 
     @property
     def tasks(self) -> list[Task]:
@@ -103,7 +106,19 @@ def make_sheet(exercise: Exercise) -> Sheet:
         parts.append(Part(kind, name, source, name if kind == "answer" else checks.get(name, "")))
     first = next(i for i, part in enumerate(parts) if part.role == "answer")
     names = frozenset(x for t in exercise.tasks for x in defined(exercise.source(t.answer)))
-    return Sheet(exercise, tuple(parts[:first]), tuple(parts[first:]), names)
+    inputs: dict[str, tuple[str, ...]] = {}
+    for task in exercise.tasks:
+        inputs |= inputs_of(exercise.source(task.answer))
+    return Sheet(exercise, tuple(parts[:first]), tuple(parts[first:]), names, inputs)
+
+
+def inputs_of(source: str) -> dict[str, tuple[str, ...]]:
+    """Return the positional parameters of each function that a cell defines."""
+    return {
+        found.name: tuple(each.arg for each in (*found.args.posonlyargs, *found.args.args))
+        for found in ast.parse(source).body
+        if isinstance(found, ast.FunctionDef)
+    }
 
 
 @dataclass(frozen=True)
