@@ -210,6 +210,11 @@ class Through(Recipe):
         """Return driver(object, *case)."""
         return self.driver(_built(self.of), *case)
 
+    def inputs(self) -> tuple[str, ...]:
+        """Return the names that the driver gives a case."""
+        code = self.driver.__code__
+        return code.co_varnames[1 : code.co_argcount]
+
     def text(self, root: str, open: bool = True) -> str:
         """Name the call."""
         return f"{self.driver.__name__}({_text(self.of, root, open)})"

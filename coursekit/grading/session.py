@@ -193,7 +193,8 @@ class Session:
 
     def inputs(self, fn: Any, names: Sequence[str]) -> list[str]:
         """Name the inputs of a check as its author did, the others as the function does."""
-        return [*names, *self.backend.inputs(fn)[len(names) :]]
+        own = fn.inputs() if type(fn) is recipes.Through else self.backend.inputs(fn)
+        return [*names, *own[len(names) :]]
 
     def call(self, fn: Any, case: tuple[Any, ...], after: bool = False) -> Outcome:
         """Call a learner's function without letting it write where it must not."""

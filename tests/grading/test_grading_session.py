@@ -434,6 +434,16 @@ def test_inputs_have_the_names_of_the_author_or_else_of_the_function(session, au
     assert "    x         2\n    rate      0.5\n" in session.results[0].messages[0]
 
 
+def test_inputs_of_a_driver_have_its_names_past_the_object(session):
+    def drive(step, rate, x):
+        return step(x, rate)
+
+    check.task("transpose", points=1)
+    check.equal(check.through(lambda x, rate: x, drive), [(0.5, 2.0)], lambda *case: 0.0)
+    check.points()
+    assert "    rate      0.5\n    x         2\n" in session.results[0].messages[0]
+
+
 def test_inputs_of_what_is_no_function_are_numbered(session):
     class Step:
         def __call__(self, x, rate):
