@@ -119,6 +119,10 @@ def test_formulas_are_drawn(shown):
     assert len(heights) > 50
     assert min(heights) > 5
     assert page.locator("code.tex").count() == 0
+    taller = (
+        "boxes => boxes.filter(box => box.scrollHeight > box.clientHeight).map(b => b.textContent)"
+    )
+    assert page.locator(".display, .inline").evaluate_all(taller) == []
 
 
 def test_a_printed_page_shows_what_is_folded(shown):

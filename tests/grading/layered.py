@@ -23,12 +23,13 @@ class NoIndex(Exception):
     """pip can reach no index that has the tool; the text is pip's last line."""
 
 
-def layered(name: str, *requirements: str) -> Path:
+def layered(name: str, *requirements: str, own: tuple[str, ...] = ()) -> Path:
     """Return the folder of programs of an environment that holds a tool, made when it is missing.
 
     Args:
         name: Of the environment's folder, in build/.
         requirements: What pip installs into it, under the constraints of the course.
+        own: What it installs even if it lies below, since the tool calls its program.
 
     Raises:
         NoIndex: When pip can reach no index.
@@ -45,6 +46,8 @@ def layered(name: str, *requirements: str) -> Path:
         packages = folder / "lib" / f"python{version}" / "site-packages"
         (packages / "below.pth").write_text(_below(), encoding="utf-8")
         _install(programs / "python", requirements)
+        if own:
+            _install(programs / "python", ("--ignore-installed", "--no-deps", *own))
         done.write_text(_below(), encoding="utf-8")
     return programs
 

@@ -286,6 +286,12 @@ def test_formulas_mean_what_tex_means(course, tex, part):
     assert part in formula(course, tex)
 
 
+def test_a_distance_between_lines_is_no_part_of_a_formula(course):
+    shown = formula(course, r"\begin{cases} a & b \\[2ex] c & d \end{cases}")
+    assert shown.count("<mtr>") == 2
+    assert "ex]" not in shown
+
+
 def test_a_formula_that_cannot_be_read_stands_as_it_is(course):
     assert '<code class="tex">\\unknown{&lt;b&gt;}</code>' in formula(course, r"\unknown{<b>}")
 

@@ -192,7 +192,7 @@ class Nbgrader:
 @pytest.fixture(scope="module")
 def programs():
     try:
-        return layered("nbgrader-0.9.6", "nbgrader==0.9.6")
+        return layered("nbgrader-0.9.6", "nbgrader==0.9.6", own=("alembic",))
     except NoIndex as reason:
         pytest.skip(f"nbgrader cannot be installed: {reason}")
 
