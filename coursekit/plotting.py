@@ -51,6 +51,7 @@ def use_style() -> None:
             "axes.spines.top": False,
             "axes.titlesize": 11,
             "figure.constrained_layout.use": True,
+            "figure.constrained_layout.w_pad": 0.07,  # inches: keeps numbers of two panels apart
             "figure.dpi": 100,
             "figure.facecolor": "white",
             "figure.figsize": (6.4, 3.6),
