@@ -125,7 +125,7 @@ def _follow(wanted: list[Import], folder: Path) -> list[Path]:
                 continue
         if path not in files:
             files.add(path)
-            wanted += _imports(_tree(path), _home(module, path))
+            wanted += _imports_of(path, _home(module, path))
     return sorted(files)
 
 
@@ -181,6 +181,15 @@ def _imports(tree: ast.AST, home: str) -> Iterator[Import]:
         yield from _imports(child, home)
 
 
+def _imports_of(path: Path, home: str) -> tuple[Import, ...]:
+    return _cached_imports(path, home, *_version(path))
+
+
+@cache
+def _cached_imports(path: Path, home: str, changed: int, size: int) -> tuple[Import, ...]:
+    return tuple(_imports(_cached_tree(path, changed, size), home))
+
+
 def _for_type_checkers(node: ast.If) -> bool:
     return "TYPE_CHECKING" in ast.unparse(node.test)
 
@@ -217,8 +226,8 @@ def code_hash(*sources: str | Path) -> str:
     """
     digest = hashlib.sha256()
     for source in sources:
-        tree = parse_cell(source) if isinstance(source, str) else _tree(source)
-        digest.update(canonical(tree).encode() + b"\n")
+        text = canonical(parse_cell(source)) if isinstance(source, str) else _canonical_of(source)
+        digest.update(text.encode() + b"\n")
     return digest.hexdigest()
 
 
@@ -247,9 +256,25 @@ def _is_docstring(node: ast.AST) -> bool:
     )
 
 
-def _tree(path: Path) -> ast.Module:
+# Files are read and searched once, for the hundreds of hashes of a book, until they change.
+
+
+def _version(path: Path) -> tuple[int, int]:
     stat = path.stat()
-    return _cached_tree(path, stat.st_mtime_ns, stat.st_size)
+    return stat.st_mtime_ns, stat.st_size
+
+
+def _canonical_of(path: Path) -> str:
+    return _cached_canonical(path, *_version(path))
+
+
+@cache
+def _cached_canonical(path: Path, changed: int, size: int) -> str:
+    return canonical(_cached_tree(path, changed, size))
+
+
+def _tree(path: Path) -> ast.Module:
+    return _cached_tree(path, *_version(path))
 
 
 @cache
@@ -404,9 +429,18 @@ def data_names(sources: Iterable[str | Path], known: Iterable[str]) -> list[str]
     found: set[object] = set()
     for source in sources:
         if isinstance(source, Path):
-            calls = (n for n in ast.walk(_tree(source)) if isinstance(n, ast.Call))
-            nodes = [a for n in calls if ast.unparse(n.func).endswith("load") for a in n.args]
+            found |= _cached_loads(source, *_version(source))
         else:
-            nodes = [n for n in ast.walk(parse_cell(source)) if isinstance(n, ast.expr)]
-        found |= {n.value for n in nodes if isinstance(n, ast.Constant)}
+            found |= _constants(n for n in ast.walk(parse_cell(source)) if isinstance(n, ast.expr))
     return sorted(name for name in known if name in found)
+
+
+@cache
+def _cached_loads(path: Path, changed: int, size: int) -> frozenset[object]:
+    tree = _cached_tree(path, changed, size)
+    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+    return _constants(a for n in calls if ast.unparse(n.func).endswith("load") for a in n.args)
+
+
+def _constants(nodes: Iterable[ast.expr]) -> frozenset[object]:
+    return frozenset(node.value for node in nodes if isinstance(node, ast.Constant))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +87,13 @@ class Stated:
         Returns:
             Whether it is true.
         """
+        return bool(self._condition(dict(figures)))
+
+    @cached_property
+    def _condition(self) -> Callable[[Figures], Any]:
         names: dict[str, Any] = {}
         exec(compile(self.condition, f"<holds of {self.chapter}>", "exec"), names)
-        return bool(names["holds"](dict(figures)))
+        return names["holds"]
 
 
 def read_claim(root: Path, chapter: str) -> Stated | None:
