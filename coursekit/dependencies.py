@@ -15,15 +15,17 @@ import copy
 import hashlib
 import re
 import symtable
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 PACKAGE = "coursekit"
 FOLDER = Path(__file__).parent
 
 Import = tuple[str, str | None]
+Found = TypeVar("Found")
 
 
 # Cells of a chapter
@@ -181,15 +183,6 @@ def _imports(tree: ast.AST, home: str) -> Iterator[Import]:
         yield from _imports(child, home)
 
 
-def _imports_of(path: Path, home: str) -> tuple[Import, ...]:
-    return _cached_imports(path, home, *_version(path))
-
-
-@cache
-def _cached_imports(path: Path, home: str, changed: int, size: int) -> tuple[Import, ...]:
-    return tuple(_imports(_cached_tree(path, changed, size), home))
-
-
 def _for_type_checkers(node: ast.If) -> bool:
     return "TYPE_CHECKING" in ast.unparse(node.test)
 
@@ -256,30 +249,43 @@ def _is_docstring(node: ast.AST) -> bool:
     )
 
 
-# Files are read and searched once, for the hundreds of hashes of a book, until they change.
+# What a file holds is found once, for the hundreds of hashes of a book, until the file changes.
 
 
-def _version(path: Path) -> tuple[int, int]:
-    stat = path.stat()
-    return stat.st_mtime_ns, stat.st_size
+def _until_changed(find: Callable[..., Found]) -> Callable[..., Found]:
+    """Keep what a function of a file, and of more if it likes, returns."""
+    kept = cache(lambda path, changed, size, *more: find(path, *more))
+
+    def found(path: Path, *more: str) -> Found:
+        stat = path.stat()
+        return kept(path, stat.st_mtime_ns, stat.st_size, *more)
+
+    return found
 
 
-def _canonical_of(path: Path) -> str:
-    return _cached_canonical(path, *_version(path))
-
-
-@cache
-def _cached_canonical(path: Path, changed: int, size: int) -> str:
-    return canonical(_cached_tree(path, changed, size))
-
-
+@_until_changed
 def _tree(path: Path) -> ast.Module:
-    return _cached_tree(path, *_version(path))
-
-
-@cache
-def _cached_tree(path: Path, changed: int, size: int) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+@_until_changed
+def _canonical_of(path: Path) -> str:
+    return canonical(_tree(path))
+
+
+@_until_changed
+def _imports_of(path: Path, home: str) -> tuple[Import, ...]:
+    return tuple(_imports(_tree(path), home))
+
+
+@_until_changed
+def _loaded(path: Path) -> frozenset[object]:
+    calls = (node for node in ast.walk(_tree(path)) if isinstance(node, ast.Call))
+    return _constants(a for n in calls if ast.unparse(n.func).endswith("load") for a in n.args)
+
+
+def _constants(nodes: Iterable[ast.expr]) -> frozenset[object]:
+    return frozenset(node.value for node in nodes if isinstance(node, ast.Constant))
 
 
 # Statements that a name needs
@@ -429,18 +435,7 @@ def data_names(sources: Iterable[str | Path], known: Iterable[str]) -> list[str]
     found: set[object] = set()
     for source in sources:
         if isinstance(source, Path):
-            found |= _cached_loads(source, *_version(source))
+            found |= _loaded(source)
         else:
             found |= _constants(n for n in ast.walk(parse_cell(source)) if isinstance(n, ast.expr))
     return sorted(name for name in known if name in found)
-
-
-@cache
-def _cached_loads(path: Path, changed: int, size: int) -> frozenset[object]:
-    tree = _cached_tree(path, changed, size)
-    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
-    return _constants(a for n in calls if ast.unparse(n.func).endswith("load") for a in n.args)
-
-
-def _constants(nodes: Iterable[ast.expr]) -> frozenset[object]:
-    return frozenset(node.value for node in nodes if isinstance(node, ast.Constant))

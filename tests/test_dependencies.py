@@ -8,6 +8,7 @@ from coursekit.dependencies import (
     closure,
     code_cells,
     code_hash,
+    data_names,
     module_files,
     source_files,
     statements,
@@ -202,3 +203,15 @@ def test_code_cells_agree_with_the_reader_of_the_book():
     read = pytest.importorskip("myst_nb.core.read").read_myst_markdown_notebook
     cells = [cell.source for cell in read(MYST).cells if cell.cell_type == "code"]
     assert code_cells(MYST) == cells
+
+
+def test_a_file_that_changes_is_read_again(house):
+    file = house / "ground.py"
+    before = code_hash(file)
+    assert names(source_files(["from coursekit.ground import base"], house), house) == ["ground.py"]
+    assert data_names([file], ["digits"]) == []
+    file.write_text("from coursekit.room.third import numpy\nload('digits')\n")
+    assert code_hash(file) != before
+    found = source_files(["from coursekit.ground import base"], house)
+    assert names(found, house) == ["ground.py", "room/third.py"]
+    assert data_names([file], ["digits"]) == ["digits"]

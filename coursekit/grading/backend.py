@@ -11,6 +11,7 @@ NumPy and torch are seeded with SEED; afterwards they go on as if nothing had ha
 
 from __future__ import annotations
 
+import inspect
 import linecache
 import os
 import random
@@ -113,6 +114,16 @@ class Backend(Protocol):
         """Fetch a plain variable of the learner's."""
 
 
+def parameters_of(fn: Callable[..., Any] | None) -> list[str]:
+    """Name the positional parameters of a function, as far as Python knows them."""
+    try:
+        parameters = inspect.signature(fn).parameters.values() if fn is not None else []
+    except (TypeError, ValueError):
+        return []
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [p.name for p in parameters if p.kind in positional]
+
+
 def _plain(fn: Any) -> bool:
     return type(fn) is FunctionType
 
@@ -130,7 +141,7 @@ class Local:
 
     def inputs(self, fn: Any) -> Sequence[str]:
         """Return the names that a plain function gives its inputs."""
-        return fn.__code__.co_varnames[: fn.__code__.co_argcount] if _plain(fn) else ()
+        return parameters_of(fn) if _plain(fn) else ()
 
     def call(self, fn: Any, args: Sequence[Any], after: bool = False) -> Outcome:
         """Call `fn` on copies of `args` after seeding."""

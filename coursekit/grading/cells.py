@@ -129,6 +129,15 @@ def defined(source: str) -> set[str]:
     return names
 
 
+def inputs_of(source: str) -> dict[str, tuple[str, ...]]:
+    """Return the positional parameters of each function that a cell defines."""
+    return {
+        found.name: tuple(each.arg for each in (*found.args.posonlyargs, *found.args.args))
+        for found in ast.parse(source).body
+        if isinstance(found, ast.FunctionDef)
+    }
+
+
 def used(source: str) -> set[str]:
     """Return the names that a cell's text reads and does not bind anywhere in it."""
     tree = parsed(source)

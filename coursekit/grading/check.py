@@ -26,11 +26,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from coursekit.grading import compare, gradients
-from coursekit.grading.backend import Outcome
+from coursekit.grading.backend import Outcome, parameters_of
 from coursekit.grading.compare import Difference, difference, same
 from coursekit.grading.judging import (
     counted,
-    parameters_of,
     property_of,
     raised,
     referred,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -102,16 +101,6 @@ def too_low(
         return None
     needed, scored = number(float(at_least), reached), number(reached, float(at_least))
     return Difference("score", (("score", says), ("needed", needed), ("reached", scored)))
-
-
-def parameters_of(fn: Callable[..., Any] | None) -> list[str]:
-    """Name the positional parameters of an author's function, as far as Python knows them."""
-    try:
-        parameters = inspect.signature(fn).parameters.values() if fn is not None else []
-    except (TypeError, ValueError):
-        return []
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return [p.name for p in parameters if p.kind in positional]
 
 
 def counted(cases: Cases) -> str:

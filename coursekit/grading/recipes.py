@@ -31,7 +31,7 @@ from typing import Any
 
 import torch
 
-from coursekit.grading.backend import floating_tensors
+from coursekit.grading.backend import floating_tensors, parameters_of
 from coursekit.grading.gradients import weights_for
 from coursekit.grading.values import copied, plain
 from coursekit.grading.values import described as shown
@@ -210,10 +210,9 @@ class Through(Recipe):
         """Return driver(object, *case)."""
         return self.driver(_built(self.of), *case)
 
-    def inputs(self) -> tuple[str, ...]:
+    def inputs(self) -> list[str]:
         """Return the names that the driver gives a case."""
-        code = self.driver.__code__
-        return code.co_varnames[1 : code.co_argcount]
+        return parameters_of(self.driver)[1:]
 
     def text(self, root: str, open: bool = True) -> str:
         """Name the call."""

@@ -14,10 +14,9 @@ import numpy as np
 import torch
 
 from coursekit.grading import check
-from coursekit.grading.cells import defined
+from coursekit.grading.cells import defined, inputs_of
 from coursekit.grading.official.learner import cell_name, compiled, remember, serve
 from coursekit.grading.official.remote import Proxy, RemoteBackend
-from coursekit.grading.official.sheet import inputs_of
 from coursekit.grading.official.wire import Channel
 
 SETUP = {"__name__": "__main__", "np": np, "torch": torch, "Tensor": torch.Tensor}

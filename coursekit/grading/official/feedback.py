@@ -138,8 +138,7 @@ def _mathml(tex: str, as_block: bool) -> str:
 
 
 def _readable(tex: str) -> str:
-    """Write TeX such that docutils reads it as TeX does: digits and accents one by one, and lines
-    without a distance."""
+    """Write TeX as docutils reads it: digits and accents one by one, no distance between lines."""
     tex = tex.replace(r"\dots", r"\ldots").replace(r"\mathrel", "").strip()
     tex = re.sub(r"\\\\\[[\d.]+[a-z]{2}\]", r"\\\\", tex)
     tex = re.sub(r"\\([td]?frac)\s*(\d)\s*(\d)", r"\\\1{\2}{\3}", tex)

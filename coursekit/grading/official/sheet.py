@@ -7,13 +7,12 @@ trusted side. Of a submission nothing counts but the text of its answer cells, f
 
 from __future__ import annotations
 
-import ast
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from coursekit.grading.layout import defined, used
+from coursekit.grading.cells import defined, inputs_of, used
 from coursekit.grading.lean import NotebookNode
 from coursekit.grading.notebook import Exercise, Task, grade_id, role
 from coursekit.grading.plan import alike
@@ -110,15 +109,6 @@ def make_sheet(exercise: Exercise) -> Sheet:
     for task in exercise.tasks:
         inputs |= inputs_of(exercise.source(task.answer))
     return Sheet(exercise, tuple(parts[:first]), tuple(parts[first:]), names, inputs)
-
-
-def inputs_of(source: str) -> dict[str, tuple[str, ...]]:
-    """Return the positional parameters of each function that a cell defines."""
-    return {
-        found.name: tuple(each.arg for each in (*found.args.posonlyargs, *found.args.args))
-        for found in ast.parse(source).body
-        if isinstance(found, ast.FunctionDef)
-    }
 
 
 @dataclass(frozen=True)
